@@ -1,0 +1,114 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// maxDepth is far above what any message needs (3) and far below what makes a
+// recursive reader suffer.
+const maxDepth = 16
+
+// ErrMalformed says that bytes are not one message of the expected form. Its
+// text names the place and the rule, never the value.
+var ErrMalformed = errors.New("malformed message")
+
+// Decode reads exactly one JSON value into v and refuses duplicate members
+// (also those that differ in case only, which encoding/json would merge),
+// unknown members, trailing data and deep nesting.
+func Decode(data []byte, v any) error {
+	if err := checkJSON(data); err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	return decodeInto(d, v)
+}
+
+// DecodeTolerant is Decode for the agent's side: members that it does not
+// know are passed over, since a newer server may send them.
+func DecodeTolerant(data []byte, v any) error {
+	if err := checkJSON(data); err != nil {
+		return err
+	}
+	return decodeInto(json.NewDecoder(bytes.NewReader(data)), v)
+}
+
+func decodeInto(d *json.Decoder, v any) error {
+	err := d.Decode(v)
+	if err == nil {
+		return nil
+	}
+	var typeErr *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &typeErr):
+		return fmt.Errorf("%w: %s must not be a JSON %s", ErrMalformed, or(typeErr.Field, "the message"), word(typeErr.Value))
+	case strings.HasPrefix(err.Error(), "json: unknown field "):
+		return fmt.Errorf("%w: it has a member that is not known here", ErrMalformed)
+	default:
+		// The reader's own text may quote what was sent.
+		return fmt.Errorf("%w: a value has the wrong form", ErrMalformed)
+	}
+}
+
+// word keeps the kind of a JSON value and drops the value itself, which
+// encoding/json adds to numbers ("number 1e400").
+func word(s string) string { w, _, _ := strings.Cut(s, " "); return w }
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// checkJSON walks the tokens once: one value, no duplicates, bounded depth.
+func checkJSON(data []byte) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	type level struct {
+		object  bool
+		wantKey bool
+		keys    map[string]bool
+	}
+	var stack []level
+	for first := true; ; first = false {
+		tok, err := d.Token()
+		if err == io.EOF && !first && len(stack) == 0 {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%w: not complete JSON at byte %d", ErrMalformed, d.InputOffset())
+		}
+		if !first && len(stack) == 0 {
+			return fmt.Errorf("%w: data after its end", ErrMalformed)
+		}
+		if len(stack) > 0 {
+			top := &stack[len(stack)-1]
+			if key, ok := tok.(string); ok && top.object && top.wantKey {
+				folded := strings.ToLower(key)
+				if top.keys[folded] {
+					return fmt.Errorf("%w: a member stands twice before byte %d", ErrMalformed, d.InputOffset())
+				}
+				top.keys[folded] = true
+				top.wantKey = false
+				continue
+			}
+			top.wantKey = top.object
+		}
+		switch tok {
+		case json.Delim('{'), json.Delim('['):
+			if len(stack) == maxDepth {
+				return fmt.Errorf("%w: nested deeper than %d", ErrMalformed, maxDepth)
+			}
+			object := tok == json.Delim('{')
+			stack = append(stack, level{object: object, wantKey: object, keys: map[string]bool{}})
+		case json.Delim('}'), json.Delim(']'):
+			stack = stack[:len(stack)-1]
+		}
+	}
+}
