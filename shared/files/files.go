@@ -1,0 +1,94 @@
+// Package files writes files that survive a crash and reads files that must be
+// private. The server's outside memory and the agent's journal rest on it.
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Replace writes a file so that after a crash either the old or the new content
+// stands there, whole. It never follows a link at path: the name itself is
+// replaced.
+func Replace(path string, data []byte, mode os.FileMode) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if err = f.Chmod(mode); err != nil {
+		return err
+	}
+	if _, err = f.Write(data); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// Append adds data at the end of a file, made with mode when it is missing, and
+// returns once it is on the disk.
+func Append(path string, data []byte, mode os.FileMode) error {
+	_, statErr := os.Lstat(path)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|noFollow, mode)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		_ = f.Close()
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if statErr != nil {
+		return syncDir(filepath.Dir(path))
+	}
+	return nil
+}
+
+// ErrExposed says that others than the owner may read or change a file that
+// holds a secret.
+var ErrExposed = errors.New("others than its owner may read or change it")
+
+// ReadPrivate reads a secret of at most limit bytes from a regular file that
+// only its owner may read or change. On Windows the directory's access list
+// decides who may, and the file is read as it is.
+func ReadPrivate(path string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|noFollow, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
+	if exposed(info) {
+		return nil, fmt.Errorf("%s: %w; run: chmod 600 %s", path, ErrExposed, path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("%s: larger than %d bytes", path, limit)
+	}
+	return data, err
+}
