@@ -1,0 +1,72 @@
+package config
+
+// Load reads the settings from environ (as os.Environ returns it) and from the
+// settings file, if file is not empty. For each setting the environment wins
+// over the file, a KEY_FILE there over a KEY in the file too. On any problem it
+// returns no Config and an error of type Problems, which lists them all.
+func Load(environ []string, file string) (*Config, error) {
+	var ps Problems
+	env, credentials := fromEnviron(environ, &ps)
+	l := loader{
+		config:      &Config{set: map[string]bool{}},
+		sources:     []source{env, fromFile(file, &ps)},
+		credentials: credentials,
+		problems:    ps,
+	}
+	l.config.Profile = Trial
+	for _, s := range settings { // SENTINEL_PROFILE first, since defaults depend on it
+		l.load(s)
+	}
+	l.config.deriveURLs()
+	l.problems = append(l.problems, l.config.brokenRules(l.problems)...)
+	if len(l.problems) > 0 {
+		return nil, l.problems
+	}
+	return l.config, nil
+}
+
+type loader struct {
+	config      *Config
+	sources     []source // the first that sets something wins
+	credentials string
+	problems    Problems
+}
+
+// load stores the setting's value; after a problem, its default, so that what
+// depends on it is still checked against something sound.
+func (l *loader) load(s setting) {
+	if def := s.defaultIn(l.config.Profile); def != "" {
+		if f := s.decode(l.config, def); f != nil {
+			panic("config: the default of " + s.Key + " " + f.message)
+		}
+	}
+	for _, src := range l.sources {
+		key := s.Key
+		text, direct := src[key]
+		path, byFile := "", false
+		if s.Secret {
+			path, byFile = src[s.Key+fileSuffix]
+		}
+		if !direct && !byFile {
+			continue
+		}
+		if direct && byFile {
+			l.problems.add(key, "is set beside "+key+fileSuffix, "keep one of the two")
+			return
+		}
+		if byFile {
+			key += fileSuffix
+			var f *fault
+			if text, f = readSecret(path, l.credentials); f != nil {
+				l.problems.add(key, f.message, f.fix)
+				return
+			}
+		}
+		if f := s.decode(l.config, text); f != nil {
+			l.problems.add(key, f.message, f.fix)
+			return
+		}
+		l.config.set[s.Key] = text != ""
+		return
+	}
+}

@@ -1,0 +1,49 @@
+package config
+
+import "net/url"
+
+// KV is a setting and its value in a form that may be shown.
+type KV struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+// Redacted lists every setting with its value in effect, in the order of the
+// description. Of a secret it says only whether it is set; of the database's URL
+// it shows host, port and database.
+func (c *Config) Redacted() []KV {
+	list := make([]KV, len(settings))
+	for i, s := range settings {
+		list[i] = KV{Key: s.Key, Value: s.shown(c)}
+	}
+	return list
+}
+
+func (s setting) shown(c *Config) string {
+	value := s.text(c)
+	switch {
+	case s.secret == secretURL && value != "":
+		u, err := url.Parse(value)
+		if err != nil {
+			return hidden
+		}
+		return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+	case s.secret == "":
+		return value
+	case value == "":
+		return "[not set]"
+	}
+	return hidden
+}
+
+// Reserved lists the reserved settings that were set, in the order of the
+// description: they are not in effect, and their operator must be told so.
+func (c *Config) Reserved() []string {
+	var keys []string
+	for _, s := range settings {
+		if s.Reserved && c.set[s.Key] {
+			keys = append(keys, s.Key)
+		}
+	}
+	return keys
+}

@@ -1,0 +1,167 @@
+package config
+
+import (
+	"net"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// rule is what settings must satisfy together or in a profile. It is judged only
+// if none of the settings it looks at has a problem already.
+type rule struct {
+	key     string   // blamed, and looked at
+	also    []string // looked at
+	in      func(Profile) bool
+	broken  func(c *Config) bool
+	message string
+	fix     string
+}
+
+func everywhere(Profile) bool     { return true }
+func outsideTrial(p Profile) bool { return p != Trial }
+func production(p Profile) bool   { return p == Production }
+
+var rules = []rule{
+	{
+		key: "SENTINEL_DATA_DIR", in: outsideTrial,
+		broken:  func(c *Config) bool { return !filepath.IsAbs(c.DataDir) },
+		message: "is a relative path, which means another place from each working directory",
+		fix:     "write an absolute path, for example /var/lib/sentinel-server",
+	},
+	{
+		key: "SENTINEL_DATABASE_URL", also: []string{"SENTINEL_DATABASE_REQUIRE_POSTGRESQL"}, in: everywhere,
+		broken:  func(c *Config) bool { return c.DatabaseRequirePostgreSQL && c.DatabaseURL == "" },
+		message: "is empty, which means SQLite, but SENTINEL_DATABASE_REQUIRE_POSTGRESQL is true here",
+		fix:     "write postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full, or SENTINEL_DATABASE_REQUIRE_POSTGRESQL=false outside production",
+	},
+	{
+		key: "SENTINEL_DATABASE_URL", in: production,
+		broken:  func(c *Config) bool { return unprotected(c.DatabaseURL) },
+		message: "reaches another host without TLS, or falls back to none",
+		fix:     "add sslmode=verify-full (and sslrootcert=FILE for an authority of your own)",
+	},
+	{
+		key: "SENTINEL_DATABASE_URL", in: outsideTrial,
+		broken:  func(c *Config) bool { return guessable(c.DatabaseURL) },
+		message: "holds a placeholder as its password",
+		fix:     "give the database's user a password made with: openssl rand -hex 24",
+	},
+	{
+		key: "SENTINEL_DATABASE_REQUIRE_POSTGRESQL", in: production,
+		broken:  func(c *Config) bool { return !c.DatabaseRequirePostgreSQL },
+		message: "is false, but production needs PostgreSQL",
+		fix:     "write SENTINEL_DATABASE_REQUIRE_POSTGRESQL=true, or remove the line",
+	},
+	{
+		key: "SENTINEL_AUTO_CREATE_SCHEMA_ON_BOOT", in: production,
+		broken:  func(c *Config) bool { return c.AutoCreateSchemaOnBoot },
+		message: "is true, but in production the schema changes only when an operator says so",
+		fix:     "write SENTINEL_AUTO_CREATE_SCHEMA_ON_BOOT=false, or remove the line, and run: sentinel-server migrate up",
+	},
+	{
+		key: "SENTINEL_PEOPLE_LISTEN", also: []string{"SENTINEL_PEOPLE_TLS_CERT_FILE", "SENTINEL_PEOPLE_TLS_KEY_FILE"}, in: everywhere,
+		broken: func(c *Config) bool {
+			host, _, _ := net.SplitHostPort(c.PeopleListen)
+			return !isLoopback(host) && c.PeopleTLSCertFile == "" && c.PeopleTLSKeyFile == ""
+		},
+		message: "is open to other hosts without TLS, so passwords would pass in plain text",
+		fix:     "set SENTINEL_PEOPLE_TLS_CERT_FILE and SENTINEL_PEOPLE_TLS_KEY_FILE, or listen on 127.0.0.1 behind a reverse proxy",
+	},
+	{
+		key: "SENTINEL_PEOPLE_URL", also: []string{"SENTINEL_PEOPLE_TLS_CERT_FILE"}, in: everywhere,
+		broken: func(c *Config) bool {
+			return c.PeopleTLSCertFile != "" && strings.HasPrefix(c.PeopleURL, "http://")
+		},
+		message: "starts with http, but SENTINEL_PEOPLE_LISTEN serves TLS",
+		fix:     "write the URL with https://",
+	},
+	{
+		key: "SENTINEL_PEOPLE_URL", also: []string{"SENTINEL_PEOPLE_LISTEN", "SENTINEL_MACHINE_NAMES"}, in: outsideTrial,
+		broken: func(c *Config) bool {
+			u, _ := url.Parse(c.PeopleURL)
+			return u.Scheme == "http" && (c.Profile == Production || !isLoopback(u.Hostname()))
+		},
+		message: "is not https, given or derived, so browsers would send passwords in plain text",
+		fix:     "write the https URL that people open, for example SENTINEL_PEOPLE_URL=https://console.example.com",
+	},
+	{
+		key: "SENTINEL_MACHINE_LISTEN", also: []string{"SENTINEL_PEOPLE_LISTEN"}, in: everywhere,
+		broken: func(c *Config) bool {
+			_, port, _ := net.SplitHostPort(c.MachineListen)
+			return c.MachineListen == c.PeopleListen && port != "0"
+		},
+		message: "is the same address as SENTINEL_PEOPLE_LISTEN",
+		fix:     "give one of them another port: people and devices are never served by one listener",
+	},
+	{
+		key: "SENTINEL_MACHINE_URL", also: []string{"SENTINEL_MACHINE_LISTEN", "SENTINEL_MACHINE_NAMES"}, in: production,
+		broken: func(c *Config) bool {
+			u, _ := url.Parse(c.MachineURL)
+			return c.MachineURL != "" && isLoopback(u.Hostname())
+		},
+		message: "sends every device, given or derived, to the device itself",
+		fix:     "write the URL that devices reach, for example SENTINEL_MACHINE_URL=https://devices.example.com:8443, with its host in SENTINEL_MACHINE_NAMES",
+	},
+	{
+		key: "SENTINEL_ALLOWED_ORIGINS", in: production,
+		broken:  func(c *Config) bool { return slices.Contains(c.AllowedOrigins, "*") },
+		message: "allows every website to call the admin API",
+		fix:     "write the exact origins, for example https://dashboard.example.com, or remove the line",
+	},
+	{
+		key: "SENTINEL_ALLOWED_ORIGINS", in: production,
+		broken: func(c *Config) bool {
+			return slices.ContainsFunc(c.AllowedOrigins, func(o string) bool { return strings.HasPrefix(o, "http://") })
+		},
+		message: "allows an origin without TLS, which anyone on its network can impersonate",
+		fix:     "write origins with https:// only",
+	},
+	{
+		key: "SENTINEL_DEVICE_CERT_LIFETIME", in: outsideTrial,
+		broken:  func(c *Config) bool { return c.DeviceCertLifetime < time.Hour },
+		message: "is below 1h, so that a short outage would lock devices out",
+		fix:     "write a duration from 1h to 2160h",
+	},
+	{
+		key: "SENTINEL_HEARTBEAT_INTERVAL", in: outsideTrial,
+		broken:  func(c *Config) bool { return c.HeartbeatInterval < 5*time.Second },
+		message: "is below 5s, which is for trials only",
+		fix:     "write a duration from 5s to 1h",
+	},
+	{
+		key: "SENTINEL_REQUIRE_NEW_DEVICE_APPROVAL", in: production,
+		broken:  func(c *Config) bool { return !c.RequireNewDeviceApproval },
+		message: "is false, which would let devices in unseen for as long as the server runs",
+		fix:     "write SENTINEL_REQUIRE_NEW_DEVICE_APPROVAL=true, or remove the line, and open a timed enrollment window when needed",
+	},
+	{
+		key: "SENTINEL_SESSION_IDLE", also: []string{"SENTINEL_SESSION_LIFETIME"}, in: everywhere,
+		broken:  func(c *Config) bool { return c.SessionIdle > c.SessionLifetime },
+		message: "is longer than SENTINEL_SESSION_LIFETIME",
+		fix:     "write a duration no longer than that",
+	},
+}
+
+// brokenRules returns what is wrong beyond the known problems. The profile's own
+// problem leaves open which rules would apply, so only those of all profiles do.
+func (c *Config) brokenRules(known Problems) Problems {
+	var found Problems
+	unsure := known.has("SENTINEL_PROFILE")
+	for _, r := range rules {
+		if unsure && !(r.in(Trial) && r.in(Production)) || !r.in(c.Profile) {
+			continue
+		}
+		keys := append([]string{r.key, r.key + fileSuffix}, r.also...)
+		if !known.has(keys...) && r.broken(c) {
+			found.add(r.key, r.message, r.fix)
+		}
+	}
+	if !unsure {
+		found = append(found, c.missingSecrets(known)...)
+	}
+	found = append(found, c.sharedSecrets()...)
+	return append(found, c.brokenTLS(known)...)
+}

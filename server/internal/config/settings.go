@@ -1,0 +1,72 @@
+package config
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config is the server's settings, checked and typed. Its tags describe them:
+//
+//	section        title of the group that starts here
+//	env            the key
+//	doc            one sentence or more, with units
+//	default        the value when nothing is set; none means empty
+//	outside_trial  the default in the staging and production profiles
+//	example        a value to show in .env.example where there is no default
+//	min, max       inclusive range of a number or a duration
+//	oneof          the allowed words
+//	check          the name of a check in checks.go
+//	secret         "key": strong and generated; "url": may hold a password
+//	required       "outside_trial": must be set in staging and production
+//	only, because  the one value that this build can honour, and why
+//	reserved       known, but its feature is not in this build
+//
+// The last fields, not in effect yet, are in Later.
+type Config struct {
+	Profile   Profile `section:"What this installation is for" env:"SENTINEL_PROFILE" default:"trial" oneof:"trial,staging,production" doc:"How strict the server is: trial makes its own secrets and schema, staging and production take nothing on trust."`
+	FleetName string  `env:"SENTINEL_FLEET_NAME" default:"Sentinel fleet" check:"title" doc:"The name of the fleet that people see in the console."`
+	DataDir   string  `env:"SENTINEL_DATA_DIR" default:"./sentinel-data" check:"path" doc:"The directory for what the server keeps outside the database; outside the trial profile an absolute path."`
+
+	DatabaseURL               Secret `section:"Database" env:"SENTINEL_DATABASE_URL" secret:"url" check:"database-url" example:"postgres://sentinel@db.example.com:5432/sentinel?sslmode=verify-full" doc:"The PostgreSQL database; empty means SQLite in the file sentinel.db of the data directory."`
+	DatabaseRequirePostgreSQL bool   `env:"SENTINEL_DATABASE_REQUIRE_POSTGRESQL" default:"false" outside_trial:"true" doc:"Refuse to run on SQLite. Production always requires PostgreSQL."`
+	AutoCreateSchemaOnBoot    bool   `env:"SENTINEL_AUTO_CREATE_SCHEMA_ON_BOOT" default:"true" outside_trial:"false" doc:"Bring the schema up to date at every start instead of by 'sentinel-server migrate up'. Refused in production."`
+	DatabaseMaxConns          int    `env:"SENTINEL_DATABASE_MAX_CONNS" default:"16" min:"2" max:"500" doc:"The most connections that this process opens to PostgreSQL."`
+
+	PeopleListen      string   `section:"Addresses" env:"SENTINEL_PEOPLE_LISTEN" default:"127.0.0.1:8080" check:"listen" doc:"Where the console and the admin API listen, host:port. Beyond loopback TLS is needed."`
+	PeopleURL         string   `env:"SENTINEL_PEOPLE_URL" check:"url" example:"https://console.example.com" doc:"How people reach it. Empty means the first of SENTINEL_MACHINE_NAMES with the port of SENTINEL_PEOPLE_LISTEN."`
+	PeopleTLSCertFile string   `env:"SENTINEL_PEOPLE_TLS_CERT_FILE" check:"path" example:"/etc/sentinel/console.crt" doc:"The certificate chain (PEM file) for SENTINEL_PEOPLE_LISTEN; empty means plain HTTP."`
+	PeopleTLSKeyFile  string   `env:"SENTINEL_PEOPLE_TLS_KEY_FILE" check:"path" example:"/etc/sentinel/console.key" doc:"The private key (PEM file, mode 0600) of that certificate."`
+	AllowedOrigins    []string `env:"SENTINEL_ALLOWED_ORIGINS" check:"origins" example:"https://dashboard.example.com" doc:"Origins, besides the console's own, whose scripts may call the admin API, separated by commas. A lone * allows any, and is refused in production."`
+	MachineListen     string   `env:"SENTINEL_MACHINE_LISTEN" default:"127.0.0.1:8443" check:"listen" doc:"Where devices connect, host:port. Always TLS with client certificates."`
+	MachineNames      []string `env:"SENTINEL_MACHINE_NAMES" default:"localhost,127.0.0.1" check:"names" doc:"DNS names and IP addresses in the server's own certificate, separated by commas."`
+	MachineURL        string   `env:"SENTINEL_MACHINE_URL" check:"https-url" example:"https://devices.example.com:8443" doc:"How devices reach it. Empty means the first of SENTINEL_MACHINE_NAMES with the port of SENTINEL_MACHINE_LISTEN."`
+
+	SecretKey         Secret `section:"Secrets: in the trial profile the server makes those that are missing, in its data directory" env:"SENTINEL_SECRET_KEY" secret:"key" required:"outside_trial" doc:"Seals the private keys and other sensitive values that the server stores."`
+	SecretKeyPrevious Secret `env:"SENTINEL_SECRET_KEY_PREVIOUS" secret:"key" doc:"The value before the last change of SENTINEL_SECRET_KEY; it opens, but never seals."`
+	JWTSecret         Secret `env:"SENTINEL_JWT_SECRET" secret:"key" required:"outside_trial" doc:"Signs the tokens of people who are signed in."`
+	JWTSecretPrevious Secret `env:"SENTINEL_JWT_SECRET_PREVIOUS" secret:"key" doc:"The value before the last change of SENTINEL_JWT_SECRET; it verifies, but never signs."`
+	MetricsToken      Secret `env:"SENTINEL_METRICS_TOKEN" secret:"key" required:"outside_trial" doc:"The bearer token that monitoring presents to /metrics."`
+
+	TrustDomain                string        `section:"Devices" env:"SENTINEL_TRUST_DOMAIN" default:"sentinel.internal" check:"trust-domain" doc:"The SPIFFE trust domain in the names of device certificates. Changing it later means enrolling again."`
+	DeviceCertLifetime         time.Duration `env:"SENTINEL_DEVICE_CERT_LIFETIME" default:"168h" min:"5s" max:"2160h" doc:"How long a device certificate is valid; below 1h only in the trial profile."`
+	HeartbeatInterval          time.Duration `env:"SENTINEL_HEARTBEAT_INTERVAL" default:"60s" min:"100ms" max:"1h" doc:"How often a device is asked to report; below 5s only in the trial profile."`
+	HeartbeatBatchWindow       time.Duration `env:"SENTINEL_HEARTBEAT_BATCH_WINDOW" default:"3ms" min:"0s" max:"1s" doc:"How long a heartbeat may wait for others to be committed with it; 0s means not at all."`
+	HeartbeatBatchSize         int           `env:"SENTINEL_HEARTBEAT_BATCH_SIZE" default:"256" min:"1" max:"4096" doc:"The most heartbeats committed together."`
+	RequireNewDeviceApproval   bool          `env:"SENTINEL_REQUIRE_NEW_DEVICE_APPROVAL" default:"true" doc:"A new device waits until a person approves it. Refused as false in production, where an enrollment window can be opened for a time."`
+	RequireCertCommonNameMatch bool          `env:"SENTINEL_REQUIRE_CERT_COMMON_NAME_MATCH" default:"true" only:"true" because:"certificates of external authorities, the only ones it would be needed for, are not accepted yet" doc:"The common name of a device certificate must equal its device_id."`
+	RequireDeviceMTLS          bool          `env:"SENTINEL_REQUIRE_DEVICE_MTLS" default:"true" only:"true" because:"its certificate is the only proof of a device's identity" doc:"A device must present its certificate."`
+	EnrollmentReviewTTL        time.Duration `env:"SENTINEL_ENROLLMENT_REVIEW_TTL" default:"72h" min:"1s" max:"720h" doc:"How long an enrollment waits for its review before it lapses."`
+	MaxPendingEnrollments      int           `env:"SENTINEL_MAX_PENDING_ENROLLMENTS" default:"1000" min:"1" max:"100000" doc:"The most enrollments that may wait for a review at once."`
+
+	SessionIdle       time.Duration `section:"People" env:"SENTINEL_SESSION_IDLE" default:"1h" min:"1m" max:"24h" doc:"A session unused for this long ends."`
+	SessionLifetime   time.Duration `env:"SENTINEL_SESSION_LIFETIME" default:"12h" min:"1m" max:"168h" doc:"A session ends after this long, used or not."`
+	PasswordMinLength int           `env:"SENTINEL_PASSWORD_MIN_LENGTH" default:"15" min:"12" max:"64" doc:"The fewest characters of a new password."`
+
+	LogLevel        slog.Level    `section:"Running" env:"SENTINEL_LOG_LEVEL" default:"info" oneof:"debug,info,warn,error" doc:"The least severe log lines that are written."`
+	LogFormat       LogFormat     `env:"SENTINEL_LOG_FORMAT" default:"json" oneof:"json,text" doc:"How log lines are written to standard error."`
+	ShutdownTimeout time.Duration `env:"SENTINEL_SHUTDOWN_TIMEOUT" default:"20s" min:"1s" max:"1m" doc:"How long the server waits for work in progress when it is asked to stop."`
+
+	Later
+
+	set map[string]bool // keys whose value did not come from the default
+}

@@ -1,0 +1,38 @@
+package config
+
+import (
+	"fmt"
+	"io"
+)
+
+// Profile says what an installation is for. It decides which defaults and which
+// refusals apply.
+type Profile string
+
+const (
+	Trial      Profile = "trial"
+	Staging    Profile = "staging"
+	Production Profile = "production"
+)
+
+// LogFormat is how log lines are written to standard error.
+type LogFormat string
+
+const (
+	LogJSON LogFormat = "json"
+	LogText LogFormat = "text"
+)
+
+// Secret is a value that no log, error or listing shows: every way of printing
+// or encoding it gives "[secret]". Convert to string to use it.
+type Secret string
+
+const hidden = "[secret]"
+
+// Format answers every verb of package fmt.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
+
+// MarshalText answers encoding/json and log/slog.
+func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+func (Secret) String() string { return hidden }
