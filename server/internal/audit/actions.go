@@ -1,0 +1,52 @@
+package audit
+
+// The actions. A filter offers them; an act that is not here cannot be recorded
+// and so cannot happen.
+const (
+	AccountCreate   = "account.create"
+	AccountUpdate   = "account.update"
+	AccountDisable  = "account.disable"
+	SignIn          = "session.sign-in"
+	SignOut         = "session.sign-out"
+	SessionRevoke   = "session.revoke"
+	TokenCreate     = "enroll-token.create"
+	TokenRevoke     = "enroll-token.revoke"
+	WindowOpen      = "enroll-window.open"
+	WindowClose     = "enroll-window.close"
+	EnrollRequest   = "enrollment.request"
+	EnrollApprove   = "enrollment.approve"
+	EnrollReject    = "enrollment.reject"
+	EnrollExpire    = "enrollment.expire"
+	CertIssue       = "certificate.issue"
+	CertRevoke      = "certificate.revoke"
+	DeviceSuspend   = "device.suspend"
+	DeviceResume    = "device.resume"
+	DeviceHold      = "device.hold"
+	DeviceResync    = "device.resync"
+	Heartbeat       = "device.heartbeat" // refusals only
+	DeviceIdentity  = "device.identity"  // refusals at the door
+	AuthorityCreate = "authority.create"
+	FleetInstall    = "fleet.install"
+	Access          = "access" // refusals by permission
+	Restore         = "database.restore"
+	Behind          = "database.behind"
+)
+
+// Actions lists every action.
+func Actions() []string {
+	return []string{
+		AccountCreate, AccountUpdate, AccountDisable, SignIn, SignOut, SessionRevoke,
+		TokenCreate, TokenRevoke, WindowOpen, WindowClose,
+		EnrollRequest, EnrollApprove, EnrollReject, EnrollExpire,
+		CertIssue, CertRevoke, DeviceSuspend, DeviceResume, DeviceHold, DeviceResync, Heartbeat, DeviceIdentity,
+		AuthorityCreate, FleetInstall, Access, Restore, Behind,
+	}
+}
+
+var known = func() map[string]bool {
+	m := map[string]bool{}
+	for _, a := range Actions() {
+		m[a] = true
+	}
+	return m
+}()
