@@ -1,0 +1,161 @@
+// Package ceremony makes what the fleet's owner signs: the certificate root, the
+// issuing authorities' certificates, fleet root and policy bundle, version 1 of each.
+//
+// It takes the server's request (public keys only) and gives back one document to
+// install, and needs neither database nor network. In a trial it runs inside the
+// server with keys in the data directory; otherwise on another machine, with keys
+// that the server never sees.
+package ceremony
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keyfile"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
+)
+
+// Lifetimes that the ceremony gives. The authorities outlive many device
+// certificates; a bundle must be signed again within 30 days (the limit that
+// devices hold it to).
+const (
+	rootLife      = 20 * 365 * 24 * time.Hour
+	authorityLife = 5 * 365 * 24 * time.Hour
+	bundleLife    = 30 * 24 * time.Hour
+)
+
+// Request is what the server asks the ceremony to sign: public keys only.
+type Request struct {
+	FleetID     string             `json:"fleet_id"`
+	FleetName   string             `json:"fleet_name"`
+	TrustDomain string             `json:"trust_domain"`
+	Authorities []AuthorityRequest `json:"authorities"`
+	CommandKeys []signing.Key      `json:"command_keys"`
+}
+
+// AuthorityRequest is an issuing key to be certified.
+type AuthorityRequest struct {
+	ID        string     `json:"id"`
+	Kind      certs.Kind `json:"kind"`
+	PublicKey []byte     `json:"public_key"` // PKIX, DER
+}
+
+// Founding is what the ceremony made, to be installed on the server. Nothing in
+// it is secret.
+type Founding struct {
+	RootCertificate []byte                 `json:"root_certificate"` // DER
+	Authorities     []AuthorityCertificate `json:"authorities"`
+	FleetRoot       []byte                 `json:"fleet_root"`    // envelope
+	PolicyBundle    []byte                 `json:"policy_bundle"` // envelope
+}
+
+// AuthorityCertificate answers an AuthorityRequest.
+type AuthorityCertificate struct {
+	ID          string `json:"id"`
+	Certificate []byte `json:"certificate"` // DER
+}
+
+// Owner holds the keys that the fleet's owner signs with.
+type Owner struct {
+	root, policy signing.Signer
+	certificates crypto.Signer
+}
+
+// The owner's key files in the directory of a ceremony.
+const (
+	RootKeyFile        = "fleet-root.key"
+	PolicyKeyFile      = "policy.key"
+	CertificateKeyFile = "certificate-root.key"
+)
+
+// NewOwner makes the owner's keys in dir, which must hold none yet.
+func NewOwner(dir string) (*Owner, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	root, err := keyfile.NewEd25519(filepath.Join(dir, RootKeyFile))
+	if err != nil {
+		return nil, err
+	}
+	policy, err := keyfile.NewEd25519(filepath.Join(dir, PolicyKeyFile))
+	if err != nil {
+		return nil, err
+	}
+	certificates, err := keyfile.NewP256(filepath.Join(dir, CertificateKeyFile))
+	if err != nil {
+		return nil, err
+	}
+	o := &Owner{certificates: certificates}
+	if o.root, err = signing.NewSigner(signing.PurposeFleetRoot, root); err != nil {
+		return nil, err
+	}
+	o.policy, err = signing.NewSigner(signing.PurposePolicyBundle, policy)
+	return o, err
+}
+
+// Hold signs version 1 of everything that the request needs.
+func (o *Owner) Hold(ctx context.Context, r Request, now time.Time) (*Founding, error) {
+	if len(r.Authorities) == 0 || r.FleetID == "" || r.TrustDomain == "" {
+		return nil, errors.New("the request is not complete; make it anew: sentinel-server keys request")
+	}
+	now = now.UTC().Truncate(time.Second)
+	rootDER, err := certs.NewRootCA(r.FleetName+" root", o.certificates, now, rootLife)
+	if err != nil {
+		return nil, err
+	}
+	rootCert, err := x509.ParseCertificate(rootDER)
+	if err != nil {
+		return nil, err
+	}
+	f := &Founding{RootCertificate: rootDER}
+	doc := signing.FleetRoot{
+		Type: "fleet-root", FleetID: r.FleetID, Version: 1, IssuedAt: now, TrustDomain: r.TrustDomain,
+		Root:   signing.KeySet{Keys: []signing.Key{o.root.Key()}, Threshold: 1},
+		Policy: signing.KeySet{Keys: []signing.Key{o.policy.Key()}, Threshold: 1},
+	}
+	for _, a := range r.Authorities {
+		pub, err := x509.ParsePKIXPublicKey(a.PublicKey)
+		if err != nil {
+			return nil, fmt.Errorf("the %s authority's public key cannot be read: %w", a.Kind, err)
+		}
+		ca := certs.CA{Certificate: rootCert, Signer: o.certificates}
+		der, err := certs.NewIssuingCA(a.Kind, r.FleetName+" "+string(a.Kind)+" authority", r.TrustDomain, ca, pub, now, authorityLife)
+		if err != nil {
+			return nil, err
+		}
+		f.Authorities = append(f.Authorities, AuthorityCertificate{a.ID, der})
+		switch a.Kind {
+		case certs.KindDevice:
+			doc.DeviceCAs = append(doc.DeviceCAs, der)
+		case certs.KindServer:
+			doc.ServerCAs = append(doc.ServerCAs, der)
+		}
+	}
+	rootEnvelope, err := signing.SignFleetRoot(ctx, doc, o.root)
+	if err != nil {
+		return nil, err
+	}
+	bundle := signing.PolicyBundle{
+		Type: "policy-bundle", FleetID: r.FleetID, RootDigest: signing.Digest(rootEnvelope.Payload), Version: 1,
+		IssuedAt: now, ExpiresAt: now.Add(bundleLife), CommandKeys: r.CommandKeys,
+	}
+	for _, k := range signing.AlwaysAllowed {
+		bundle.Kinds = append(bundle.Kinds, signing.KindRule{Kind: k})
+	}
+	bundleEnvelope, err := signing.SignBundle(ctx, bundle, o.policy)
+	if err != nil {
+		return nil, err
+	}
+	if f.FleetRoot, err = rootEnvelope.Marshal(); err != nil {
+		return nil, err
+	}
+	f.PolicyBundle, err = bundleEnvelope.Marshal()
+	return f, err
+}
