@@ -1,0 +1,43 @@
+package admin
+
+import (
+	"errors"
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+)
+
+// Settings of people and their sessions.
+type Settings struct {
+	JWTSecrets  [][]byte      // the current one first, then those that still verify; at least 32 bytes each
+	Idle        time.Duration // a session unused for this long ends
+	Lifetime    time.Duration // a session ends after this long, used or not
+	MinPassword int           // characters of a new password
+}
+
+// Service is the domain's one door.
+type Service struct {
+	d        *db.DB
+	refusals *audit.Refusals
+	settings Settings
+	keys     keyRing
+	hasher   *hasher
+	throttle *throttle
+}
+
+// New checks the settings and makes the service.
+func New(d *db.DB, refusals *audit.Refusals, s Settings) (*Service, error) {
+	if s.Idle <= 0 || s.Lifetime <= 0 || s.MinPassword < 1 {
+		return nil, errors.New("admin: idle time, lifetime and password length must be positive")
+	}
+	keys, err := newKeyRing(s.JWTSecrets)
+	if err != nil {
+		return nil, err
+	}
+	t, err := newThrottle()
+	if err != nil {
+		return nil, err
+	}
+	return &Service{d: d, refusals: refusals, settings: s, keys: keys, hasher: newHasher(), throttle: t}, nil
+}

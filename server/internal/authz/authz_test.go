@@ -1,0 +1,106 @@
+package authz
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+)
+
+func TestRolesHoldWhatTheyAreFor(t *testing.T) {
+	t.Parallel()
+	holders := func(p Permission) []Role {
+		var out []Role
+		for _, r := range Roles() {
+			if r.Has(p) {
+				out = append(out, r)
+			}
+		}
+		return out
+	}
+	for p, want := range map[Permission][]Role{
+		Self:              {Viewer, Operator, Approver, Security, Admin},
+		DeviceRead:        {Viewer, Operator, Approver, Security, Admin},
+		EnrollmentRead:    {Viewer, Operator, Approver, Security, Admin},
+		FleetRead:         {Viewer, Operator, Approver, Security, Admin},
+		DeviceSuspend:     {Operator, Security, Admin},
+		DeviceRevoke:      {Operator, Security, Admin},
+		DeviceResume:      {Security},
+		DeviceResync:      {Security},
+		EnrollmentReview:  {Approver},
+		EnrollTokenRead:   {Operator, Security, Admin},
+		EnrollTokenCreate: {Operator, Admin},
+		EnrollTokenRevoke: {Operator, Security, Admin},
+		EnrollWindowOpen:  {Approver, Security},
+		EnrollWindowClose: {Operator, Approver, Security, Admin},
+		ApprovalRead:      {Operator, Approver, Security, Admin},
+		AuditRead:         {Security, Admin},
+		AccountRead:       {Security, Admin},
+		AccountManage:     {Admin},
+		SessionManage:     {Security, Admin},
+	} {
+		if got := holders(p); !slices.Equal(got, want) {
+			t.Errorf("%s is held by %v, want %v", p, got, want)
+		}
+	}
+}
+
+func TestEveryPermissionIsListedOnceAndHeldBySomeone(t *testing.T) {
+	t.Parallel()
+	all := Permissions()
+	for i, p := range all {
+		if slices.Contains(all[:i], p) {
+			t.Errorf("%s is listed twice", p)
+		}
+		if !slices.ContainsFunc(Roles(), func(r Role) bool { return r.Has(p) }) {
+			t.Errorf("no role holds %s", p)
+		}
+	}
+	for _, r := range Roles() {
+		for _, p := range r.Permissions() {
+			if !p.Known() {
+				t.Errorf("%s holds %s, which is not in the list", r, p)
+			}
+		}
+	}
+}
+
+func TestNoRoleBringsADeviceAndLetsItInAlone(t *testing.T) {
+	t.Parallel()
+	for _, r := range Roles() {
+		if r.Has(EnrollTokenCreate) && (r.Has(EnrollmentReview) || r.Has(EnrollWindowOpen)) {
+			t.Errorf("%s can enroll a device alone", r)
+		}
+	}
+}
+
+func TestWhatIsNotARoleMayNothing(t *testing.T) {
+	t.Parallel()
+	for _, r := range []Role{"", "Admin", "root", "admin "} {
+		if r.Known() || r.Has(Self) || len(r.Permissions()) != 0 {
+			t.Errorf("%q counts as a role", r)
+		}
+	}
+}
+
+func TestListsCannotBeChangedThroughWhatTheyReturn(t *testing.T) {
+	t.Parallel()
+	Viewer.Permissions()[0] = AccountManage
+	Permissions()[0] = "other"
+	if Viewer.Has(AccountManage) || !Self.Known() {
+		t.Fatal("a caller changed the table")
+	}
+}
+
+func TestAnAuthorityWithoutACheckIsNone(t *testing.T) {
+	t.Parallel()
+	if err := (By{Actor: audit.Actor{Kind: audit.System, ID: "x"}}).Still(context.Background(), db.Tx{}); !errors.Is(err, ErrDenied) {
+		t.Fatalf("got %v, want ErrDenied", err)
+	}
+	if err := System("jobs").Still(context.Background(), db.Tx{}); err != nil {
+		t.Fatalf("the server itself: %v", err)
+	}
+}

@@ -1,0 +1,55 @@
+package authz
+
+import "slices"
+
+// Permission is one right, noun:verb.
+type Permission string
+
+// The permissions. What only protects (revoke, suspend, close) is apart from what
+// lets in or gives back (create, review, open, resume, resync), so that a role
+// can have the one without the other.
+const (
+	// Self is what every signed-in account may do with what is its own: see
+	// itself, its sessions, end them, change its password.
+	Self Permission = "self"
+
+	DeviceRead    Permission = "device:read"
+	DeviceSuspend Permission = "device:suspend"
+	DeviceRevoke  Permission = "device:revoke"
+	DeviceResume  Permission = "device:resume"
+	DeviceResync  Permission = "device:resync"
+
+	EnrollmentRead   Permission = "enrollment:read"
+	EnrollmentReview Permission = "enrollment:review"
+
+	EnrollTokenRead   Permission = "enroll-token:read"
+	EnrollTokenCreate Permission = "enroll-token:create"
+	EnrollTokenRevoke Permission = "enroll-token:revoke"
+
+	EnrollWindowOpen  Permission = "enroll-window:open"
+	EnrollWindowClose Permission = "enroll-window:close"
+
+	FleetRead    Permission = "fleet:read"
+	ApprovalRead Permission = "approval:read"
+	AuditRead    Permission = "audit:read"
+
+	AccountRead   Permission = "account:read"
+	AccountManage Permission = "account:manage"
+	SessionManage Permission = "session:manage" // the sessions of others
+)
+
+var permissions = []Permission{
+	Self,
+	DeviceRead, DeviceSuspend, DeviceRevoke, DeviceResume, DeviceResync,
+	EnrollmentRead, EnrollmentReview,
+	EnrollTokenRead, EnrollTokenCreate, EnrollTokenRevoke,
+	EnrollWindowOpen, EnrollWindowClose,
+	FleetRead, ApprovalRead, AuditRead,
+	AccountRead, AccountManage, SessionManage,
+}
+
+// Permissions lists every permission.
+func Permissions() []Permission { return slices.Clone(permissions) }
+
+// Known reports whether p is in the list.
+func (p Permission) Known() bool { return slices.Contains(permissions, p) }
