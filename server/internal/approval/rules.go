@@ -1,0 +1,88 @@
+package approval
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"time"
+)
+
+// Kind names what sort of act is asked for.
+type Kind string
+
+// Enrollment lets a device in.
+const Enrollment Kind = "enrollment"
+
+// State is where a request stands; see the package's documentation.
+type State string
+
+// The states.
+const (
+	Open     State = "open"
+	Approved State = "approved"
+	Executed State = "executed"
+	Rejected State = "rejected"
+	Expired  State = "expired"
+	Void     State = "void"
+)
+
+// Refusals of a vote.
+var (
+	ErrUnknown  = errors.New("there is no such request")
+	ErrClosed   = errors.New("the request is decided already")
+	ErrExpired  = errors.New("the request's time is over")
+	ErrDigest   = errors.New("what was shown is not what is asked for")
+	ErrOwn      = errors.New("nobody decides on what they asked for")
+	ErrVoted    = errors.New("this person has voted already")
+	ErrNoReason = errors.New("a decision needs a reason")
+)
+
+// Digest is what votes are bound to: lower-case hex of SHA-256.
+func Digest(action []byte) string {
+	sum := sha256.Sum256(action)
+	return hex.EncodeToString(sum[:])
+}
+
+// Vote is one person's decision.
+type Vote struct {
+	Person    string
+	AccountID string
+	Approve   bool
+	Digest    string // of the action that the person was shown
+	Reason    string
+}
+
+// judge says whether a vote may be cast, given the request and the persons who
+// voted before.
+func judge(r *Request, before []string, v Vote, now time.Time) error {
+	switch {
+	case r.State == Expired || r.State == Open && !now.Before(r.ExpiresAt.Time()):
+		return ErrExpired
+	case r.State != Open:
+		return ErrClosed
+	case subtle.ConstantTimeCompare([]byte(v.Digest), []byte(r.Digest)) != 1 || Digest(r.Action) != r.Digest:
+		return ErrDigest
+	case v.Reason == "":
+		return ErrNoReason
+	case v.Person == "" || v.Person == r.Requester:
+		return ErrOwn
+	}
+	for _, p := range before {
+		if p == v.Person {
+			return ErrVoted
+		}
+	}
+	return nil
+}
+
+// outcome is the state after a vote, with the number of approvals including it.
+func outcome(r *Request, v Vote, approvals int) State {
+	switch {
+	case !v.Approve:
+		return Rejected
+	case approvals >= r.Required:
+		return Approved
+	}
+	return Open
+}

@@ -1,0 +1,88 @@
+package approval
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/uptrace/bun"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+)
+
+// Request is an act that waits for people.
+type Request struct {
+	bun.BaseModel `bun:"table:approvals"`
+
+	ID        string    `bun:"id,pk" json:"id"`
+	Kind      Kind      `bun:"kind" json:"kind"`
+	SubjectID string    `bun:"subject_id" json:"subject_id"`
+	Action    []byte    `bun:"action" json:"-"`
+	Digest    string    `bun:"digest" json:"digest"`
+	Required  int       `bun:"required" json:"required"`
+	Requester string    `bun:"requester" json:"requester"`
+	State     State     `bun:"state" json:"state"`
+	CreatedAt db.Micros `bun:"created_at" json:"created_at"`
+	ExpiresAt db.Micros `bun:"expires_at" json:"expires_at"`
+	ClosedAt  db.Micros `bun:"closed_at" json:"closed_at,omitzero"`
+}
+
+type voteRow struct {
+	bun.BaseModel `bun:"table:approval_votes"`
+
+	ApprovalID string    `bun:"approval_id,pk"`
+	Person     string    `bun:"person,pk"`
+	AccountID  string    `bun:"account_id"`
+	Approve    bool      `bun:"approve"`
+	Reason     string    `bun:"reason"`
+	At         db.Micros `bun:"at"`
+}
+
+func get(ctx context.Context, q bun.IDB, id string) (*Request, error) {
+	r := new(Request)
+	err := q.NewSelect().Model(r).Where("id = ?", id).Scan(ctx)
+	if errors.Is(err, db.ErrNotFound) {
+		return nil, ErrUnknown
+	}
+	return r, err
+}
+
+func votes(ctx context.Context, tx db.Tx, id string) (rows []voteRow, err error) {
+	err = tx.NewSelect().Model(&rows).Where("approval_id = ?", id).Scan(ctx)
+	return rows, err
+}
+
+func insertRequest(ctx context.Context, tx db.Tx, r *Request) error {
+	_, err := tx.NewInsert().Model(r).Exec(ctx)
+	return err
+}
+
+func insertVote(ctx context.Context, tx db.Tx, v *voteRow) error {
+	_, err := tx.NewInsert().Model(v).Exec(ctx)
+	return err
+}
+
+// move changes the state from one to another, or is db.ErrConflict.
+func move(ctx context.Context, tx db.Tx, id string, from, to State) error {
+	closed := db.Micros(0)
+	if to != Approved {
+		closed = tx.At()
+	}
+	return db.One(tx.NewUpdate().Model((*Request)(nil)).Set("state = ?", to).Set("closed_at = ?", closed).
+		Where("id = ? AND state = ?", id, from).Exec(ctx))
+}
+
+// VoidAll ends everything that waits, after a restore.
+func VoidAll(ctx context.Context, tx db.Tx) error {
+	_, err := tx.NewUpdate().Model((*Request)(nil)).Set("state = ?", Void).Set("closed_at = ?", tx.At()).
+		Where("state IN (?, ?)", Open, Approved).Exec(ctx)
+	return err
+}
+
+// Approver names who approved a request, for display: the persons, joined.
+func Approver(ctx context.Context, q bun.IDB, id string) (string, error) {
+	var persons []string
+	err := q.NewSelect().Model((*voteRow)(nil)).Column("person").Where("approval_id = ? AND approve", id).
+		OrderExpr("at").Scan(ctx, &persons)
+	return strings.Join(persons, ", "), err
+}

@@ -1,0 +1,156 @@
+package device
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/uptrace/bun"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+)
+
+// Device is a device that was let in.
+type Device struct {
+	bun.BaseModel `bun:"table:devices"`
+
+	DeviceID      string    `bun:"device_id,pk"`
+	EnrollmentID  string    `bun:"enrollment_id"`
+	State         State     `bun:"state"`
+	StateReason   string    `bun:"state_reason"`
+	StateBy       string    `bun:"state_by"`
+	StateAt       db.Micros `bun:"state_at"`
+	HeldReason    string    `bun:"held_reason"` // "" when not held
+	Name          string    `bun:"name"`
+	Owner         string    `bun:"owner"`
+	Sensitive     bool      `bun:"sensitive"`
+	KeyCode       string    `bun:"key_code"`
+	AgentVersion  string    `bun:"agent_version"`
+	PolicyVersion int64     `bun:"policy_version"`
+	RootVersion   int64     `bun:"root_version"`
+	FirstUse      bool      `bun:"first_use"`
+	Facts         string    `bun:"facts"` // JSON object of text, self-reported
+	EnrolledAt    db.Micros `bun:"enrolled_at"`
+}
+
+type labelRow struct {
+	bun.BaseModel `bun:"table:device_labels"`
+
+	DeviceID string `bun:"device_id,pk"`
+	Key      string `bun:"key,pk"`
+	Value    string `bun:"value"`
+}
+
+// Get reads a device, or ErrUnknown.
+func Get(ctx context.Context, q bun.IDB, id string) (*Device, error) {
+	d := new(Device)
+	err := q.NewSelect().Model(d).Where("device_id = ?", id).Scan(ctx)
+	if errors.Is(err, db.ErrNotFound) {
+		return nil, ErrUnknown
+	}
+	return d, err
+}
+
+// GetCounter reads a device's counter, or ErrUnknown.
+func GetCounter(ctx context.Context, q bun.IDB, id string) (*Counter, error) {
+	c := new(Counter)
+	err := q.NewSelect().Model(c).Where("device_id = ?", id).Scan(ctx)
+	if errors.Is(err, db.ErrNotFound) {
+		return nil, ErrUnknown
+	}
+	return c, err
+}
+
+// Add lets a device in, with its labels and a counter at zero. A device_id that
+// exists, in whatever state, is ErrExists.
+func Add(ctx context.Context, tx db.Tx, d *Device, labels map[string]string, fingerprint, epoch string) error {
+	d.State, d.StateAt, d.EnrolledAt, d.Facts = Active, tx.At(), tx.At(), "{}"
+	if _, err := tx.NewInsert().Model(d).Exec(ctx); db.IsDuplicate(err) {
+		return ErrExists
+	} else if err != nil {
+		return err
+	}
+	for k, v := range labels {
+		if _, err := tx.NewInsert().Model(&labelRow{DeviceID: d.DeviceID, Key: k, Value: v}).Exec(ctx); err != nil {
+			return err
+		}
+	}
+	row := &Counter{DeviceID: d.DeviceID, EnrollmentID: d.EnrollmentID, Fingerprint: fingerprint, Gate: GateOpen, Epoch: epoch}
+	_, err := tx.NewInsert().Model(row).Exec(ctx)
+	return err
+}
+
+// Labels reads a device's labels.
+func Labels(ctx context.Context, q bun.IDB, id string) (map[string]string, error) {
+	var rows []labelRow
+	if err := q.NewSelect().Model(&rows).Where("device_id = ?", id).Scan(ctx); err != nil {
+		return nil, err
+	}
+	m := make(map[string]string, len(rows))
+	for _, r := range rows {
+		m[r.Key] = r.Value
+	}
+	return m, nil
+}
+
+// setState moves a device that is as d says, and its gate with it.
+func setState(ctx context.Context, tx db.Tx, d *Device, to State, by, reason string) error {
+	if err := db.One(tx.NewUpdate().Model((*Device)(nil)).
+		Set("state = ?", to).Set("state_by = ?", by).Set("state_reason = ?", reason).Set("state_at = ?", tx.At()).
+		Where("device_id = ? AND state = ?", d.DeviceID, d.State).Exec(ctx)); err != nil {
+		return err
+	}
+	d.State, d.StateBy, d.StateReason, d.StateAt = to, by, reason, tx.At()
+	return setGate(ctx, tx, d)
+}
+
+// setHeld holds a device, or ends its hold when reason is "".
+func setHeld(ctx context.Context, tx db.Tx, d *Device, reason string) error {
+	if err := db.One(tx.NewUpdate().Model((*Device)(nil)).Set("held_reason = ?", reason).
+		Where("device_id = ?", d.DeviceID).Exec(ctx)); err != nil {
+		return err
+	}
+	d.HeldReason = reason
+	return setGate(ctx, tx, d)
+}
+
+func setGate(ctx context.Context, tx db.Tx, d *Device) error {
+	return db.One(tx.NewUpdate().Model((*Counter)(nil)).
+		Set("gate = ?", GateOf(d.State, d.HeldReason != "")).Set("refused = 0").
+		Where("device_id = ?", d.DeviceID).Exec(ctx))
+}
+
+// forgetEpoch makes the next heartbeat prove that it is fresh: it needs the
+// nonce that only the refusal of the one before it carries.
+func forgetEpoch(ctx context.Context, tx db.Tx, id string) error {
+	return db.One(tx.NewUpdate().Model((*Counter)(nil)).Set("epoch = ''").Set("boot_id = ''").
+		Where("device_id = ?", id).Exec(ctx))
+}
+
+// Said is what a device says of itself.
+type Said struct {
+	AgentVersion  string
+	PolicyVersion int64
+	RootVersion   int64
+	FirstUse      bool
+	Facts         map[string]string // nil: unchanged
+}
+
+// SetSaid stores what changed, with the digest that tells the next change.
+func SetSaid(ctx context.Context, tx db.Tx, id, digest string, s Said) error {
+	up := tx.NewUpdate().Model((*Device)(nil)).
+		Set("agent_version = ?", s.AgentVersion).Set("policy_version = ?", s.PolicyVersion).
+		Set("root_version = ?", s.RootVersion).Set("first_use = ?", s.FirstUse).
+		Where("device_id = ?", id)
+	if s.Facts != nil {
+		facts, err := json.Marshal(s.Facts)
+		if err != nil {
+			return err
+		}
+		up = up.Set("facts = ?", string(facts))
+	}
+	if err := db.One(up.Exec(ctx)); err != nil {
+		return err
+	}
+	return db.One(tx.NewUpdate().Model((*Counter)(nil)).Set("said = ?", digest).Where("device_id = ?", id).Exec(ctx))
+}

@@ -1,0 +1,17 @@
+// Package pki is the built-in certificate authority.
+//
+// A root certificate stands above two issuing authorities: one for devices
+// (client use, names of the fleet's trust domain only), one for the server's own
+// names (server use). The root's key signs twice, at the ceremony, and is not here
+// afterwards. The issuing keys are made here and stored sealed; they never leave
+// in plain text.
+//
+// An authority is requested (its key exists, nobody signed it), active (it issues)
+// or retired (what it issued is still believed until it expires). Exactly one of a
+// kind is active.
+//
+// A certificate is built from a template of ours and takes nothing from a request
+// but the public key. Before it leaves, other code checks it against the
+// template, and it is recorded in the transaction that hands it out: no
+// certificate that verifies is missing from the inventory.
+package pki

@@ -1,0 +1,135 @@
+package trust
+
+import (
+	"time"
+)
+
+// Verdict is the answer.
+type Verdict string
+
+// The verdicts. Reserved are devices that nothing is wrong with but that the
+// owner would want to know more of.
+const (
+	Trusted   Verdict = "trusted"
+	Reserved  Verdict = "reserved"
+	Untrusted Verdict = "untrusted"
+)
+
+// Reason says why, for people and programs.
+type Reason struct {
+	Code   string `json:"code"`
+	Text   string `json:"text"`
+	Advice string `json:"advice,omitempty"` // what to do about it
+	Weight Weight `json:"weight"`
+}
+
+// Weight is what a reason does to the verdict.
+type Weight string
+
+// The weights.
+const (
+	For     Weight = "for"
+	Reserve Weight = "reserve"
+	Against Weight = "against"
+)
+
+// Facts are what the decision rests on.
+type Facts struct {
+	State       string // of the identity: active, suspended, revoked, retired
+	StateReason string
+	HeldReason  string // "" when not held
+	ReviewedBy  string // who let the device in; "" when nobody reviewed it
+	FirstUse    bool   // the device trusted the fleet root on first use
+	NotBefore   time.Time
+	NotAfter    time.Time // of the current certificate; zero when there is none
+	Revoked     bool      // the certificate
+}
+
+// Decision is a verdict with its reasons, the decisive ones first.
+type Decision struct {
+	Verdict    Verdict   `json:"verdict"`
+	Reasons    []Reason  `json:"reasons"`
+	HoldsUntil time.Time `json:"holds_until,omitzero"` // zero: until a fact changes
+}
+
+// Decide judges the facts at a time.
+func Decide(f Facts, now time.Time) Decision {
+	var d Decision
+	d.identity(f)
+	d.certificate(f, now)
+	if f.HeldReason != "" {
+		d.add(Against, "held", "its counter went back: "+f.HeldReason,
+			"find out whether it was restored from a snapshot or copied, then resync it, or revoke it")
+	}
+	if f.FirstUse {
+		d.add(Reserve, "first-use", "it trusted the fleet root that it was shown first",
+			"compare the fleet root's digest on the device (sentinel-agent status) with the server's")
+	}
+	d.Verdict = Trusted
+	for _, r := range d.Reasons {
+		switch {
+		case r.Weight == Against:
+			d.Verdict = Untrusted
+		case r.Weight == Reserve && d.Verdict == Trusted:
+			d.Verdict = Reserved
+		}
+	}
+	d.order()
+	if d.Verdict == Untrusted && f.State != "active" {
+		d.HoldsUntil = time.Time{} // no date changes that
+	}
+	return d
+}
+
+func (d *Decision) identity(f Facts) {
+	switch f.State {
+	case "active":
+		if f.ReviewedBy == "" {
+			d.add(Reserve, "unreviewed", "it was let in without a review", "compare its key code with the device's own")
+		} else {
+			d.add(For, "reviewed", "its identity was approved by "+f.ReviewedBy, "")
+		}
+	case "suspended":
+		d.add(Against, "suspended", "it is suspended: "+f.StateReason, "resume it once the reason is gone")
+	case "revoked":
+		d.add(Against, "revoked", "it is revoked: "+f.StateReason, "revocation is final: let it in anew under another device_id")
+	default:
+		d.add(Against, "not-active", "it is not in use any more: "+f.StateReason, "let it in anew under another device_id")
+	}
+}
+
+func (d *Decision) certificate(f Facts, now time.Time) {
+	switch {
+	case f.NotAfter.IsZero():
+		d.add(Against, "no-certificate", "it has no certificate", "let it enroll")
+	case f.Revoked:
+		d.add(Against, "certificate-revoked", "its certificate is revoked", "let it in anew under another device_id")
+	case now.Before(f.NotBefore):
+		d.add(Against, "certificate-not-yet", "its certificate is not valid yet", "compare the clocks")
+		d.HoldsUntil = f.NotBefore
+	case now.After(f.NotAfter):
+		d.add(Against, "certificate-expired", "its certificate expired at "+f.NotAfter.UTC().Format(time.RFC3339),
+			"enroll it again under another device_id")
+	default:
+		d.add(For, "certificate-valid", "its certificate is valid until "+f.NotAfter.UTC().Format(time.RFC3339), "")
+		// The last second is still part of the life (RFC 5280 section 4.1.2.5).
+		d.HoldsUntil = f.NotAfter.Add(time.Second)
+	}
+}
+
+func (d *Decision) add(w Weight, code, text, advice string) {
+	d.Reasons = append(d.Reasons, Reason{Code: code, Text: text, Advice: advice, Weight: w})
+}
+
+// order puts the decisive reasons first and keeps the rest as it is.
+func (d *Decision) order() {
+	var sorted []Reason
+	for _, w := range []Weight{Against, Reserve, For} {
+		for _, r := range d.Reasons {
+			if r.Weight == w {
+				sorted = append(sorted, r)
+			}
+		}
+	}
+	d.Reasons = sorted
+}

@@ -1,0 +1,64 @@
+package trust
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/uptrace/bun"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+)
+
+type verdictRow struct {
+	bun.BaseModel `bun:"table:trust_verdicts"`
+
+	DeviceID    string    `bun:"device_id,pk"`
+	Verdict     Verdict   `bun:"verdict"`
+	Reasons     string    `bun:"reasons"` // JSON
+	EvaluatedAt db.Micros `bun:"evaluated_at"`
+	HoldsUntil  db.Micros `bun:"holds_until"`
+}
+
+// Stored is a decision as it was made.
+type Stored struct {
+	Decision
+	EvaluatedAt db.Micros `json:"evaluated_at"`
+}
+
+// ErrUnknown says that nothing was decided about the device.
+var ErrUnknown = errors.New("there is no verdict on this device")
+
+// Put stores the decision about a device in the transaction that changed a fact.
+func Put(ctx context.Context, tx db.Tx, deviceID string, d Decision) error {
+	reasons, err := json.Marshal(d.Reasons)
+	if err != nil {
+		return err
+	}
+	row := &verdictRow{DeviceID: deviceID, Verdict: d.Verdict, Reasons: string(reasons), EvaluatedAt: tx.At(), HoldsUntil: db.At(d.HoldsUntil)}
+	_, err = tx.NewInsert().Model(row).On("CONFLICT (device_id) DO UPDATE").
+		Set("verdict = EXCLUDED.verdict").Set("reasons = EXCLUDED.reasons").
+		Set("evaluated_at = EXCLUDED.evaluated_at").Set("holds_until = EXCLUDED.holds_until").Exec(ctx)
+	return err
+}
+
+// Get reads the stored decision, or ErrUnknown.
+func Get(ctx context.Context, q bun.IDB, deviceID string) (Stored, error) {
+	var row verdictRow
+	err := q.NewSelect().Model(&row).Where("device_id = ?", deviceID).Scan(ctx)
+	if errors.Is(err, db.ErrNotFound) {
+		return Stored{}, ErrUnknown
+	}
+	if err != nil {
+		return Stored{}, err
+	}
+	s := Stored{Decision: Decision{Verdict: row.Verdict, HoldsUntil: row.HoldsUntil.Time()}, EvaluatedAt: row.EvaluatedAt}
+	return s, json.Unmarshal([]byte(row.Reasons), &s.Reasons)
+}
+
+// Lapsed lists devices whose verdict has run out.
+func Lapsed(ctx context.Context, q bun.IDB, now db.Micros, limit int) (ids []string, err error) {
+	err = q.NewSelect().Table("trust_verdicts").Column("device_id").
+		Where("holds_until > 0 AND holds_until <= ?", now).OrderExpr("holds_until").Limit(int64(limit)).Scan(ctx, &ids)
+	return ids, err
+}
