@@ -1,0 +1,11 @@
+// Package flow holds the acts that span domains: one file an act, one transaction
+// an act. The domains know nothing of each other; what must hold between them
+// holds because it is written here, together, with its audit entry.
+//
+//	enroll.go     a device asks to join, and fetches its certificate
+//	review.go     a person lets it in or not
+//	heartbeat.go  a sign of life, judged and stored in batches
+//	revoke.go     revoke, suspend, resume, resync
+//	restore.go    after the database came from a backup
+//	upkeep.go     what time alone changes
+package flow

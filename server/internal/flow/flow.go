@@ -1,0 +1,99 @@
+package flow
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/trust"
+)
+
+// Settings are what operators chose.
+type Settings struct {
+	RequireReview     bool
+	ReviewTTL         time.Duration
+	MaxPending        int
+	CertificateLife   time.Duration
+	HeartbeatInterval time.Duration
+	BatchWindow       time.Duration
+	BatchSize         int
+}
+
+// Flow carries out the acts.
+type Flow struct {
+	d        *db.DB
+	log      *slog.Logger
+	ring     *seal.Ring
+	pki      *pki.Service
+	policy   *policy.Service
+	refusals *audit.Refusals
+	journal  *device.Journal
+	outside  *db.Outside
+	settings Settings
+	beats    *batcher
+}
+
+// Parts are what the acts are made of.
+type Parts struct {
+	DB       *db.DB
+	Log      *slog.Logger
+	Ring     *seal.Ring
+	PKI      *pki.Service
+	Policy   *policy.Service
+	Refusals *audit.Refusals
+	Journal  *device.Journal
+	Outside  *db.Outside
+	Settings Settings
+}
+
+// New makes the acts. RunHeartbeats must run for heartbeats to be answered.
+func New(p Parts) *Flow {
+	f := &Flow{
+		d: p.DB, log: p.Log, ring: p.Ring, pki: p.PKI, policy: p.Policy, refusals: p.Refusals,
+		journal: p.Journal, outside: p.Outside, settings: p.Settings,
+	}
+	f.beats = newBatcher(p.Settings.BatchWindow, p.Settings.BatchSize, writers(p.DB.Dialect()), f.store)
+	return f
+}
+
+// retrust decides anew about a device, in the transaction that changed a fact.
+func retrust(ctx context.Context, tx db.Tx, d *device.Device) error {
+	facts, err := facts(ctx, tx, d)
+	if err != nil {
+		return err
+	}
+	return trust.Put(ctx, tx, d.DeviceID, trust.Decide(facts, tx.Now))
+}
+
+func facts(ctx context.Context, q bun.IDB, d *device.Device) (trust.Facts, error) {
+	f := trust.Facts{State: string(d.State), StateReason: d.StateReason, HeldReason: d.HeldReason, FirstUse: d.FirstUse}
+	e, err := enroll.Get(ctx, q, d.EnrollmentID)
+	if err != nil {
+		return f, err
+	}
+	if e.ApprovalID != "" {
+		if f.ReviewedBy, err = approval.Approver(ctx, q, e.ApprovalID); err != nil {
+			return f, err
+		}
+	}
+	c, err := device.GetCounter(ctx, q, d.DeviceID)
+	if err != nil {
+		return f, err
+	}
+	cert, err := pki.Get(ctx, q, c.Fingerprint)
+	if err != nil {
+		return f, err
+	}
+	f.NotBefore, f.NotAfter, f.Revoked = cert.NotBefore.Time(), cert.NotAfter.Time(), cert.RevokedAt != 0
+	return f, nil
+}

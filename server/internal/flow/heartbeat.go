@@ -1,0 +1,214 @@
+package flow
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+)
+
+// EpochError refuses a heartbeat and says how to go on: in this epoch, with this
+// nonce, above this counter.
+type EpochError struct {
+	Epoch   string
+	Nonce   string
+	Counter int64
+	cause   error
+}
+
+func (e *EpochError) Error() string { return e.cause.Error() }
+func (e *EpochError) Unwrap() error { return e.cause }
+
+// ErrIdentity says that a message names another device than the certificate.
+var ErrIdentity = errors.New("the message names another device than the certificate does")
+
+// Heartbeat judges and stores a sign of life and answers once it is committed.
+// A refusal is one of the errors of package device, ErrIdentity or an EpochError.
+func (f *Flow) Heartbeat(ctx context.Context, id certs.Identity, h *protocol.Heartbeat) (*protocol.HeartbeatAnswer, error) {
+	if h.DeviceID != id.DeviceID {
+		return nil, ErrIdentity
+	}
+	fleet, err := f.policy.Fleet()
+	if err != nil {
+		return nil, err
+	}
+	b := beat{said: device.Said{AgentVersion: h.AgentVersion, PolicyVersion: h.PolicyVersion, RootVersion: h.RootVersion, FirstUse: h.FirstUse, Facts: h.Facts}}
+	b.Beat = device.Beat{
+		DeviceID: id.DeviceID, EnrollmentID: h.EnrollmentID, Fingerprint: id.Fingerprint,
+		Counter: h.Counter, Epoch: h.Epoch, BootID: h.BootID, NonceFor: -1, At: db.At(f.d.Now()), Said: said(b.said),
+	}
+	if n, ok := f.number("heartbeat nonce", h.Nonce, id.DeviceID, h.Epoch); ok {
+		b.NonceFor = n
+	}
+	if n, ok := f.number("heartbeat receipt", h.Receipt, id.DeviceID, h.Epoch); ok {
+		b.Receipt = n
+	}
+	if _, err := f.beats.do(ctx, b); err != nil {
+		return nil, err
+	}
+	return &protocol.HeartbeatAnswer{
+		Counter: h.Counter, Epoch: h.Epoch, ServerTime: f.d.Now(),
+		IntervalSeconds: int(f.settings.HeartbeatInterval.Seconds()),
+		Nonce:           f.beatNonce(id.DeviceID, h.Epoch, h.Counter),
+		Receipt:         f.receipt(id.DeviceID, h.Epoch, h.Counter),
+		PolicyVersion:   fleet.Bundle.Version, RootVersion: fleet.Root.Root.Version,
+	}, nil
+}
+
+// said is the digest that tells whether what a device says of itself changed.
+// Facts are sent only when they changed, so they are no part of it.
+func said(s device.Said) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %d %d %t", s.AgentVersion, s.PolicyVersion, s.RootVersion, s.FirstUse))
+	return hex.EncodeToString(sum[:8])
+}
+
+// beat is a heartbeat on its way into a batch.
+type beat struct {
+	device.Beat
+	said device.Said
+}
+
+// writers is how many batches are stored at once: SQLite has one writer anyway,
+// and on PostgreSQL one a core keeps the batches large.
+func writers(d db.Dialect) int {
+	if d == db.SQLite {
+		return 1
+	}
+	return max(2, runtime.NumCPU())
+}
+
+// RunHeartbeats stores batches until ctx ends, then what is still waiting.
+func (f *Flow) RunHeartbeats(ctx context.Context) error { return f.beats.run(ctx) }
+
+// store is one batch, at most one beat a device: an outcome for each.
+func (f *Flow) store(ctx context.Context, batch []beat) []outcome {
+	outcomes := make([]outcome, len(batch))
+	refusals, in, err := f.raise(ctx, batch, outcomes)
+	if err != nil {
+		for i := range outcomes {
+			outcomes[i] = outcome{err: err}
+		}
+		return outcomes
+	}
+	for i, b := range batch {
+		if r, ok := refusals[b.DeviceID]; ok {
+			outcomes[i].err = f.refused(ctx, b, in, r)
+		}
+	}
+	return outcomes
+}
+
+// raise accepts what passes and judges the rest, in one transaction.
+func (f *Flow) raise(ctx context.Context, batch []beat, outcomes []outcome) (refusals map[string]device.Refusal, in db.Instance, err error) {
+	beats := make([]device.Beat, len(batch))
+	for i, b := range batch {
+		beats[i] = b.Beat
+	}
+	err = f.d.Batch(ctx, func(ctx context.Context, tx db.Tx) error {
+		refusals = nil
+		accepted, err := device.Raise(ctx, tx, beats)
+		if err != nil {
+			return err
+		}
+		var rest []device.Beat
+		for i, b := range batch {
+			r, ok := accepted[b.DeviceID]
+			if !ok {
+				rest = append(rest, b.Beat)
+				continue
+			}
+			outcomes[i] = outcome{pending: r.Pending}
+			if r.Said == b.Said && b.said.Facts == nil {
+				continue
+			}
+			if err := f.update(ctx, tx, b, r.Said); err != nil {
+				return err
+			}
+		}
+		if len(rest) == 0 {
+			return nil
+		}
+		if in, err = tx.Instance(ctx); err != nil {
+			return err
+		}
+		refusals, err = device.Refuse(ctx, tx, in, rest)
+		return err
+	})
+	return refusals, in, err
+}
+
+// update stores what a device says of itself. Whether it trusted on first use
+// is a fact of its trust.
+func (f *Flow) update(ctx context.Context, tx db.Tx, b beat, before string) error {
+	if err := device.SetSaid(ctx, tx, b.DeviceID, b.Said, b.said); err != nil {
+		return err
+	}
+	if b.Said == before {
+		return nil
+	}
+	d, err := device.Get(ctx, tx, b.DeviceID)
+	if err != nil {
+		return err
+	}
+	return retrust(ctx, tx, d)
+}
+
+// refused does what a refusal asks for besides the answer.
+func (f *Flow) refused(ctx context.Context, b beat, in db.Instance, r device.Refusal) error {
+	switch {
+	case errors.Is(r.Cause, device.ErrEpoch), errors.Is(r.Cause, device.ErrNonce):
+		return &EpochError{Epoch: in.Epoch, Nonce: f.beatNonce(b.DeviceID, in.Epoch, r.Counter), Counter: r.Counter, cause: r.Cause}
+	case errors.Is(r.Cause, device.ErrBehind):
+		if err := f.behind(ctx, b); err != nil {
+			f.log.ErrorContext(ctx, "a device knows of more than the database, and this could not be recorded", "device", b.DeviceID, "error", err)
+		}
+	case device.Holds(r.Cause, r.InARow):
+		if err := f.hold(ctx, b, r.Cause); err != nil && !errors.Is(err, device.ErrAlready) {
+			f.log.ErrorContext(ctx, "a device could not be held", "device", b.DeviceID, "error", err)
+		}
+	}
+	return r.Cause
+}
+
+func (f *Flow) hold(ctx context.Context, b beat, cause error) error {
+	return f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
+		d, err := device.Hold(ctx, tx, b.DeviceID, cause.Error())
+		if err != nil {
+			return err
+		}
+		if err := retrust(ctx, tx, d); err != nil {
+			return err
+		}
+		return audit.Write(ctx, tx, audit.Actor{Kind: audit.System, ID: "heartbeat"},
+			audit.Entry{Action: audit.DeviceHold, ObjectKind: "device", ObjectID: b.DeviceID, Reason: cause.Error()})
+	})
+}
+
+// behind records that a device holds a receipt for what the database does not
+// know. The server is not ready until an operator says that it was restored.
+func (f *Flow) behind(ctx context.Context, b beat) error {
+	reason := fmt.Sprintf("device %s holds a receipt for counter %d", b.DeviceID, b.Receipt)
+	return f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
+		in, err := tx.Instance(ctx)
+		if err != nil || in.BehindSince != 0 {
+			return err
+		}
+		c, err := device.GetCounter(ctx, tx, b.DeviceID)
+		if err != nil || b.Receipt <= c.Counter || b.Epoch != in.Epoch {
+			return err // it was another node's batch that was not seen yet
+		}
+		if err := tx.SetBehind(ctx, reason); err != nil {
+			return err
+		}
+		return audit.Write(ctx, tx, audit.Actor{Kind: audit.System, ID: "heartbeat"},
+			audit.Entry{Action: audit.Behind, ObjectKind: "database", Reason: reason})
+	})
+}

@@ -1,0 +1,93 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
+)
+
+// ErrReason says that an act was asked for without a reason.
+var ErrReason = errors.New("a reason is needed")
+
+// Revoke ends a device and all its certificates for good. It is in force when the
+// transaction commits, for every node and every open connection, and journalled
+// outside the database before it is acknowledged. Revoking again journals again.
+func (f *Flow) Revoke(ctx context.Context, by authz.By, deviceID, reason string) error {
+	if reason == "" {
+		return ErrReason
+	}
+	err := f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
+		if err := by.Still(ctx, tx); err != nil {
+			return err
+		}
+		return revoke(ctx, tx, by.Actor, deviceID, reason)
+	})
+	if err != nil && !errors.Is(err, device.ErrAlready) {
+		return err
+	}
+	if err := f.journal.Add(device.Revocation{DeviceID: deviceID, At: f.d.Now(), By: by.ID, Reason: reason}); err != nil {
+		return fmt.Errorf("the device is revoked, but the journal of revocations could not be written; revoke it again: %w", err)
+	}
+	return nil
+}
+
+func revoke(ctx context.Context, tx db.Tx, who audit.Actor, deviceID, reason string) error {
+	d, err := device.Revoke(ctx, tx, deviceID, who.ID, reason)
+	if err != nil {
+		return err
+	}
+	if err := pki.Revoke(ctx, tx, deviceID, reason); err != nil {
+		return err
+	}
+	if err := retrust(ctx, tx, d); err != nil {
+		return err
+	}
+	return audit.Write(ctx, tx, who, audit.Entry{Action: audit.CertRevoke, ObjectKind: "device", ObjectID: deviceID, Reason: reason})
+}
+
+// Suspend stops a device until it is resumed.
+func (f *Flow) Suspend(ctx context.Context, by authz.By, deviceID, reason string) error {
+	return f.act(ctx, by, deviceID, reason, audit.DeviceSuspend, func(ctx context.Context, tx db.Tx) (*device.Device, error) {
+		return device.Suspend(ctx, tx, deviceID, by.ID, reason)
+	})
+}
+
+// Resume ends a suspension.
+func (f *Flow) Resume(ctx context.Context, by authz.By, deviceID, reason string) error {
+	return f.act(ctx, by, deviceID, reason, audit.DeviceResume, func(ctx context.Context, tx db.Tx) (*device.Device, error) {
+		return device.Resume(ctx, tx, deviceID, by.ID, reason)
+	})
+}
+
+// Resync ends a hold after a counter went back.
+func (f *Flow) Resync(ctx context.Context, by authz.By, deviceID, reason string) error {
+	return f.act(ctx, by, deviceID, reason, audit.DeviceResync, func(ctx context.Context, tx db.Tx) (*device.Device, error) {
+		return device.Resync(ctx, tx, deviceID)
+	})
+}
+
+// act is the shape of one person's act on one device.
+func (f *Flow) act(ctx context.Context, by authz.By, deviceID, reason, action string, change func(context.Context, db.Tx) (*device.Device, error)) error {
+	if reason == "" {
+		return ErrReason
+	}
+	return f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
+		if err := by.Still(ctx, tx); err != nil {
+			return err
+		}
+		d, err := change(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if err := retrust(ctx, tx, d); err != nil {
+			return err
+		}
+		return audit.Write(ctx, tx, by.Actor, audit.Entry{Action: action, ObjectKind: "device", ObjectID: deviceID, Reason: reason})
+	})
+}

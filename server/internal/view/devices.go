@@ -1,0 +1,88 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/uptrace/bun"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+)
+
+// DeviceFilter chooses devices. Empty members choose all.
+type DeviceFilter struct {
+	Text    string // in id, name or owner
+	State   string
+	Verdict string
+	Label   string // key=value
+	Limit   int    // 1 to 500; 0 takes 50
+	After   string // device_id that the page before ended with
+}
+
+// DeviceRow is a device in a list.
+type DeviceRow struct {
+	DeviceID     string    `bun:"device_id" json:"device_id"`
+	Name         string    `bun:"name" json:"name,omitempty"`
+	Owner        string    `bun:"owner" json:"owner,omitempty"`
+	State        string    `bun:"state" json:"state"`
+	Held         bool      `bun:"held" json:"held,omitempty"`
+	Verdict      string    `bun:"verdict" json:"verdict"`
+	HoldsUntil   db.Micros `bun:"holds_until" json:"holds_until,omitzero"`
+	AgentVersion string    `bun:"agent_version" json:"agent_version,omitempty"`
+	SeenAt       db.Micros `bun:"seen_at" json:"seen_at,omitzero"`
+	NotAfter     db.Micros `bun:"not_after" json:"certificate_not_after,omitzero"`
+	EnrolledAt   db.Micros `bun:"enrolled_at" json:"enrolled_at"`
+}
+
+// ErrLabel says that a label filter is not key=value.
+var ErrLabel = errors.New("a label is given as key=value")
+
+// Devices reads a page of devices by device_id, and where the next one begins.
+func Devices(ctx context.Context, q bun.IDB, f DeviceFilter) (rows []DeviceRow, next string, err error) {
+	limit := clamp(f.Limit)
+	sel := q.NewSelect().TableExpr("devices AS d").
+		ColumnExpr("d.device_id, d.name, d.owner, d.state, d.held_reason <> '' AS held, d.agent_version, d.enrolled_at").
+		ColumnExpr("t.verdict, t.holds_until, c.seen_at, x.not_after").
+		Join("JOIN device_counters AS c ON c.device_id = d.device_id").
+		Join("LEFT JOIN trust_verdicts AS t ON t.device_id = d.device_id").
+		Join("LEFT JOIN certificates AS x ON x.fingerprint = c.fingerprint").
+		OrderExpr("d.device_id").Limit(int64(limit + 1))
+	if f.Text != "" {
+		pattern := "%" + likeEscape.Replace(strings.ToLower(f.Text)) + "%"
+		sel = sel.Where(`(d.device_id LIKE ? ESCAPE '\' OR LOWER(d.name) LIKE ? ESCAPE '\' OR LOWER(d.owner) LIKE ? ESCAPE '\')`, pattern, pattern, pattern)
+	}
+	if f.State != "" {
+		sel = sel.Where("d.state = ?", f.State)
+	}
+	if f.Verdict != "" {
+		sel = sel.Where("t.verdict = ?", f.Verdict)
+	}
+	if f.Label != "" {
+		k, v, ok := strings.Cut(f.Label, "=")
+		if !ok {
+			return nil, "", ErrLabel
+		}
+		sel = sel.Where("EXISTS (SELECT 1 FROM device_labels AS l WHERE l.device_id = d.device_id AND l.key = ? AND l.value = ?)", k, v)
+	}
+	if f.After != "" {
+		sel = sel.Where("d.device_id > ?", f.After)
+	}
+	if err := sel.Scan(ctx, &rows); err != nil {
+		return nil, "", err
+	}
+	if len(rows) > limit {
+		rows = rows[:limit]
+		next = rows[limit-1].DeviceID
+	}
+	return rows, next, nil
+}
+
+var likeEscape = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
+func clamp(limit int) int {
+	if limit <= 0 {
+		return 50
+	}
+	return min(limit, 500)
+}
