@@ -1,0 +1,73 @@
+package adminapi
+
+import (
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
+)
+
+// routes is every route of the API with who may call it.
+func (a *API) routes() {
+	self := httpkit.Need(authz.Self)
+
+	add(a, httpkit.Anonymous, post("/api/admin/login", "login", "Sign in with a password"), a.login)
+	add(a, self, with(http.StatusNoContent, post("/api/admin/logout", "logout", "End this session")), a.logout)
+	add(a, self, get("/api/admin/me", "me", "Who is signed in, and what they may do"), a.me)
+	add(a, self, with(http.StatusNoContent, post("/api/admin/me/password", "change-password", "Change one's own password; ends all own sessions")), a.changePassword)
+
+	add(a, self, get("/api/admin/sessions", "list-sessions", "Running sessions: one's own, or all with session:manage"), a.listSessions)
+	add(a, self, with(http.StatusNoContent, post("/api/admin/sessions/{id}/revoke", "revoke-session", "End a session: one's own, or any with session:manage")), a.revokeSession)
+
+	add(a, httpkit.Need(authz.AccountRead), get("/api/admin/accounts", "list-accounts", "Accounts by name"), a.listAccounts)
+	add(a, httpkit.Need(authz.AccountManage), with(http.StatusCreated, post("/api/admin/accounts", "create-account", "Make an account")), a.createAccount)
+	add(a, httpkit.Need(authz.AccountManage), post("/api/admin/accounts/{id}/update", "update-account", "Change role, grants or password, disable or enable"), a.updateAccount)
+
+	add(a, httpkit.Need(authz.AuditRead), get("/api/audit", "list-audit", "Audit entries, newest first"), a.listAudit)
+	add(a, httpkit.Need(authz.AuditRead), get("/api/audit/actions", "list-audit-actions", "The actions that entries name"), a.listAuditActions)
+
+	noContent := func(path, id, summary string) huma.Operation {
+		return with(http.StatusNoContent, post(path, id, summary))
+	}
+	d := a.deps.Devices
+	add(a, httpkit.Need(authz.DeviceRead), get("/api/devices", "list-devices", "Devices by device_id"), a.listDevices)
+	add(a, httpkit.Need(authz.DeviceRead), get("/api/devices/{device_id}", "get-device", "All about a device: why it is or is not trusted, and what to do"), a.device)
+	add(a, httpkit.Need(authz.DeviceRevoke), noContent("/api/devices/{device_id}/certificate/revoke", "revoke-device", "End a device and its certificates for good, at once"), deviceAct(d.Revoke))
+	add(a, httpkit.Need(authz.DeviceSuspend), noContent("/api/devices/{device_id}/suspend", "suspend-device", "Stop a device until it is resumed"), deviceAct(d.Suspend))
+	add(a, httpkit.Need(authz.DeviceResume), noContent("/api/devices/{device_id}/resume", "resume-device", "End a suspension"), deviceAct(d.Resume))
+	add(a, httpkit.Need(authz.DeviceResync), noContent("/api/devices/{device_id}/resync", "resync-device", "End a hold after a counter went back"), deviceAct(d.Resync))
+
+	add(a, httpkit.Need(authz.EnrollmentRead), get("/api/enrollments", "list-enrollments", "Enrollments, the oldest first"), a.listEnrollments)
+	add(a, httpkit.Need(authz.EnrollmentRead), get("/api/enrollments/{id}", "get-enrollment", "An enrollment with what a decision is about"), a.enrollment)
+	add(a, httpkit.Need(authz.EnrollmentReview), post("/api/enrollments/{id}/review", "review-enrollment", "Let a device in, or refuse it"), a.reviewEnrollment)
+
+	add(a, httpkit.Need(authz.EnrollTokenRead), get("/api/enroll-tokens", "list-enroll-tokens", "The newest enrollment tokens"), a.listTokens)
+	add(a, httpkit.Need(authz.EnrollTokenCreate), with(http.StatusCreated, post("/api/enroll-tokens", "create-enroll-token", "Make an enrollment token; its secret is shown once")), a.createToken)
+	add(a, httpkit.Need(authz.EnrollTokenRevoke), noContent("/api/enroll-tokens/{id}/revoke", "revoke-enroll-token", "End an enrollment token"), a.revokeToken)
+
+	add(a, httpkit.Need(authz.EnrollmentRead), get("/api/enroll-window", "get-enroll-window", "Whether devices are let in without a review"), a.window)
+	add(a, httpkit.Need(authz.EnrollWindowOpen), post("/api/enroll-window/open", "open-enroll-window", "Let devices in without a review for a while"), a.openWindow)
+	add(a, httpkit.Need(authz.EnrollWindowClose), noContent("/api/enroll-window/close", "close-enroll-window", "Review every new device again"), a.closeWindow)
+
+	add(a, httpkit.Need(authz.FleetRead), get("/api/fleet", "get-fleet", "What devices are told out of band"), a.fleet)
+
+	a.endpoints = append(a.endpoints, endpoint{
+		httpkit.Route{Method: http.MethodGet, Pattern: "/api/openapi.json", Policy: httpkit.Anonymous}, http.HandlerFunc(a.serveOpenAPI),
+	})
+}
+
+func get(path, id, summary string) huma.Operation {
+	return huma.Operation{Method: http.MethodGet, Path: path, OperationID: id, Summary: summary}
+}
+
+func post(path, id, summary string) huma.Operation {
+	return huma.Operation{Method: http.MethodPost, Path: path, OperationID: id, Summary: summary, DefaultStatus: http.StatusOK}
+}
+
+// with sets the status of success.
+func with(status int, op huma.Operation) huma.Operation {
+	op.DefaultStatus = status
+	return op
+}

@@ -1,0 +1,47 @@
+package adminapi
+
+import (
+	"context"
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/view"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+)
+
+// empty is a fleet in which nothing is found: enough to see who gets as far as
+// asking.
+type empty struct{}
+
+func (empty) Devices(context.Context, view.DeviceFilter) ([]view.DeviceRow, string, error) {
+	return nil, "", nil
+}
+func (empty) Device(context.Context, string) (*view.Device, error) { return nil, admin.ErrNotFound }
+func (empty) Revoke(context.Context, authz.By, string, string) error {
+	return admin.ErrNotFound
+}
+func (empty) Suspend(context.Context, authz.By, string, string) error { return admin.ErrNotFound }
+func (empty) Resume(context.Context, authz.By, string, string) error  { return admin.ErrNotFound }
+func (empty) Resync(context.Context, authz.By, string, string) error  { return admin.ErrNotFound }
+
+func (empty) Reviews(context.Context, string, int, string) ([]view.Review, string, error) {
+	return nil, "", nil
+}
+func (empty) ReviewOf(context.Context, string) (*view.Review, error) { return nil, admin.ErrNotFound }
+func (empty) Review(context.Context, authz.By, string, flow.Decision) (protocol.EnrollState, error) {
+	return "", admin.ErrNotFound
+}
+
+func (empty) Tokens(context.Context, int) ([]enroll.Token, error) { return nil, nil }
+func (empty) CreateToken(context.Context, authz.By, enroll.NewToken) (*enroll.Token, string, error) {
+	return nil, "", admin.ErrNotFound
+}
+func (empty) RevokeToken(context.Context, authz.By, string, string) error { return admin.ErrNotFound }
+func (empty) Window(context.Context) (*enroll.Window, error)              { return nil, nil }
+func (empty) OpenWindow(context.Context, authz.By, time.Duration, string) (*enroll.Window, error) {
+	return nil, admin.ErrNotFound
+}
+func (empty) CloseWindow(context.Context, authz.By, string) error { return admin.ErrNotFound }

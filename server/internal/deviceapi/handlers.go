@@ -1,0 +1,105 @@
+package deviceapi
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+)
+
+func (a *API) enroll(w http.ResponseWriter, r *http.Request) {
+	var req protocol.EnrollRequest
+	entry := audit.Entry{Action: audit.EnrollRequest, ObjectKind: "device"}
+	if err := read(r, &req, req.Check); err != nil {
+		a.refuse(w, r, entry, err)
+		return
+	}
+	answer, err := a.flow.Enroll(r.Context(), httpkit.Source(r), httpkit.RequestID(r.Context()), &req)
+	if err != nil {
+		entry.ObjectID = req.DeviceID
+		a.refuse(w, r, entry, err)
+		return
+	}
+	write(w, http.StatusAccepted, answer)
+}
+
+func (a *API) poll(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	body, err := io.ReadAll(r.Body) // bounded by the route
+	if err == nil && protocol.CheckID(id) != nil {
+		err = enroll.ErrUnknown
+	}
+	var result *protocol.EnrollResult
+	if err == nil {
+		result, err = a.flow.Poll(r.Context(), httpkit.Source(r), httpkit.RequestID(r.Context()), id, body)
+	}
+	if errors.Is(err, flow.ErrPollNonce) {
+		// Not worth an entry: it happens to whoever was asleep, and is mended by the answer.
+		p := httpkit.NewProblem(r.Context(), protocol.CodeNonceStale, "")
+		p.Nonce = a.flow.PollNonce(id)
+		httpkit.WriteProblem(w, p)
+		return
+	}
+	if err != nil {
+		a.refuse(w, r, audit.Entry{Action: audit.EnrollRequest, ObjectKind: "enrollment"}, err)
+		return
+	}
+	write(w, http.StatusOK, result)
+}
+
+func (a *API) heartbeat(w http.ResponseWriter, r *http.Request) {
+	id, _ := r.Context().Value(identityKey{}).(certs.Identity)
+	entry := audit.Entry{Action: audit.Heartbeat, ObjectKind: "device", ObjectID: id.DeviceID}
+	var h protocol.Heartbeat
+	if err := read(r, &h, h.Check); err != nil {
+		a.refuse(w, r, entry, err)
+		return
+	}
+	answer, err := a.flow.Heartbeat(r.Context(), id, &h)
+	var epoch *flow.EpochError
+	if errors.As(err, &epoch) {
+		p := httpkit.NewProblem(r.Context(), protocol.CodeEpochChanged, "")
+		p.Epoch, p.Nonce, p.Counter = epoch.Epoch, epoch.Nonce, epoch.Counter
+		httpkit.WriteProblem(w, p)
+		return
+	}
+	if err != nil {
+		a.refuse(w, r, entry, err)
+		return
+	}
+	write(w, http.StatusOK, answer)
+}
+
+// read decodes the body strictly and holds it to form and limits.
+func read(r *http.Request, into any, check func() error) error {
+	body, err := io.ReadAll(r.Body) // bounded by the route
+	if err != nil {
+		return fmt.Errorf("%w: the body ended early", protocol.ErrMalformed)
+	}
+	if err := protocol.Decode(body, into); err != nil {
+		return err
+	}
+	if err := check(); err != nil {
+		return fmt.Errorf("%w: %w", protocol.ErrMalformed, err)
+	}
+	return nil
+}
+
+func write(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil { // types of ours that always encode
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}

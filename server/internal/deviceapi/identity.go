@@ -1,0 +1,84 @@
+package deviceapi
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+)
+
+// peer is what is known of the certificate of one connection. Its chain is
+// verified once for a set of issuers; its dates are judged at every request.
+type peer struct {
+	mu    sync.Mutex
+	known bool
+	round int
+	at    time.Time
+	id    certs.Identity
+}
+
+type peerKey struct{}
+
+// ConnContext gives a connection its peer, for http.Server.ConnContext.
+func ConnContext(ctx context.Context, _ net.Conn) context.Context {
+	return context.WithValue(ctx, peerKey{}, &peer{})
+}
+
+// verifyAgain is how long a verified chain is believed on an open connection, so
+// that an issuer's own end is noticed there too.
+const verifyAgain = time.Minute
+
+type identityKey struct{}
+
+// identify lets a request pass with the identity that its connection proved.
+func (a *API) identify(_ httpkit.Route, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, err := a.identity(r.Context(), r.TLS)
+		if err != nil {
+			a.refuse(w, r, audit.Entry{Action: audit.DeviceIdentity, ObjectKind: "device", ObjectID: id.DeviceID}, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, id)))
+	})
+}
+
+// identity is who the connection proved to be. With certs.ErrExpired and
+// certs.ErrNotYetValid the identity comes too.
+func (a *API) identity(ctx context.Context, state *tls.ConnectionState) (certs.Identity, error) {
+	if state == nil {
+		return certs.Identity{}, certs.ErrNoCertificate
+	}
+	issuers, round := a.pki.Issuers(certs.KindDevice)
+	now := a.now()
+	p, ok := ctx.Value(peerKey{}).(*peer)
+	if !ok {
+		return certs.VerifyDevice(state.PeerCertificates, issuers, a.pki.TrustDomain(), now)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if age := now.Sub(p.at); p.known && p.round == round && age >= 0 && age < verifyAgain {
+		return p.id, inDate(p.id, now)
+	}
+	id, err := certs.VerifyDevice(state.PeerCertificates, issuers, a.pki.TrustDomain(), now)
+	if err == nil || errors.Is(err, certs.ErrExpired) || errors.Is(err, certs.ErrNotYetValid) {
+		p.known, p.round, p.at, p.id = true, round, now, id
+	}
+	return id, err
+}
+
+func inDate(id certs.Identity, now time.Time) error {
+	switch {
+	case now.After(id.NotAfter):
+		return certs.ErrExpired
+	case now.Before(id.NotBefore):
+		return certs.ErrNotYetValid
+	}
+	return nil
+}

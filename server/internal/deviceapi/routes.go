@@ -1,0 +1,48 @@
+package deviceapi
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+)
+
+// API answers devices.
+type API struct {
+	flow     *flow.Flow
+	pki      *pki.Service
+	refusals *audit.Refusals
+	health   *health.Service
+	log      *slog.Logger
+	now      func() time.Time
+}
+
+// New makes the surface.
+func New(f *flow.Flow, authorities *pki.Service, refusals *audit.Refusals, h *health.Service, log *slog.Logger, now func() time.Time) *API {
+	return &API{flow: f, pki: authorities, refusals: refusals, health: h, log: log, now: now}
+}
+
+// Guards are the checks of the policies that this surface knows.
+func (a *API) Guards() httpkit.Guards { return httpkit.Guards{httpkit.KindDevice: a.identify} }
+
+// Register adds every route of the surface.
+func (a *API) Register(m *httpkit.Mux) {
+	for _, r := range []struct {
+		route   httpkit.Route
+		handler http.HandlerFunc
+	}{
+		{httpkit.Route{Method: "POST", Pattern: protocol.PathEnroll, Policy: httpkit.Anonymous, MaxBody: protocol.MaxEnrollBody}, a.enroll},
+		{httpkit.Route{Method: "POST", Pattern: protocol.EnrollPollPath("{id}"), Policy: httpkit.Anonymous, MaxBody: protocol.MaxPollBody}, a.poll},
+		{httpkit.Route{Method: "POST", Pattern: protocol.PathHeartbeat, Policy: httpkit.Device, MaxBody: protocol.MaxHeartbeatBody}, a.heartbeat},
+		{httpkit.Route{Method: "GET", Pattern: "/api/health/live", Policy: httpkit.Anonymous}, health.Live},
+		{httpkit.Route{Method: "GET", Pattern: "/api/health/ready", Policy: httpkit.Anonymous}, a.health.ServeReady},
+	} {
+		m.Handle(r.route, r.handler)
+	}
+}

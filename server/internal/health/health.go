@@ -1,0 +1,101 @@
+// Package health says whether this server may be sent work, and why not.
+//
+// Live means that the process answers. Ready means that every check passes; a
+// check that fails says what is wrong and what to do. Checks are asked again at
+// most once a second, however often readiness is asked for.
+package health
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Check is one thing that must hold.
+type Check struct {
+	Name string
+	Ask  func(ctx context.Context) error // nil: it holds
+}
+
+// Result is the answer of one check.
+type Result struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Report is what readiness is.
+type Report struct {
+	Ready  bool      `json:"ready"`
+	At     time.Time `json:"at"`
+	Checks []Result  `json:"checks"`
+}
+
+const (
+	keepFor  = time.Second
+	askLimit = 3 * time.Second
+)
+
+// Service asks the checks.
+type Service struct {
+	now    func() time.Time
+	checks []Check
+
+	mu   sync.Mutex
+	last Report
+}
+
+// New makes the service.
+func New(now func() time.Time, checks ...Check) *Service { return &Service{now: now, checks: checks} }
+
+// Ready asks all checks, at once, or gives the answer of less than a second ago.
+// A check that does not answer in time does not hold.
+func (s *Service) Ready(ctx context.Context) Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if age := now.Sub(s.last.At); !s.last.At.IsZero() && age >= 0 && age < keepFor {
+		return s.last
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askLimit)
+	defer cancel()
+	report := Report{Ready: true, At: now, Checks: make([]Result, len(s.checks))}
+	var wg sync.WaitGroup
+	for i, c := range s.checks {
+		wg.Go(func() {
+			report.Checks[i] = Result{Name: c.Name, OK: true}
+			if err := c.Ask(ctx); err != nil {
+				report.Checks[i] = Result{Name: c.Name, Reason: err.Error()}
+			}
+		})
+	}
+	wg.Wait()
+	for _, r := range report.Checks {
+		report.Ready = report.Ready && r.OK
+	}
+	s.last = report
+	return report
+}
+
+// Live answers that the process does.
+func Live(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write([]byte(`{"live":true}`))
+}
+
+// ServeReady answers with the report: 200 when ready, 503 when not.
+func (s *Service) ServeReady(w http.ResponseWriter, r *http.Request) {
+	report := s.Ready(r.Context())
+	body, err := json.Marshal(report)
+	if err != nil { // types of ours that always encode
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if !report.Ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_, _ = w.Write(body)
+}

@@ -1,0 +1,73 @@
+package httpkit
+
+import (
+	"net/http"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+)
+
+// The codes that people's surfaces add to those of the device protocol.
+const (
+	CodeUnauthenticated protocol.Code = "unauthenticated"        // sign in (again)
+	CodeSignIn          protocol.Code = "sign-in-failed"         // name or password is wrong
+	CodeForbidden       protocol.Code = "forbidden"              // signed in, and not permitted
+	CodeMethod          protocol.Code = "method-not-allowed"     // see Allow
+	CodeMediaType       protocol.Code = "unsupported-media-type" //
+	CodeInvalid         protocol.Code = "invalid"                // well formed, and against a rule
+	CodeConflict        protocol.Code = "conflict"               // not possible as things stand
+)
+
+type meaning struct {
+	status int
+	title  string
+}
+
+// codes is the one table of what a code is on the wire.
+var codes = map[protocol.Code]meaning{
+	protocol.CodeTokenUnknown:   {http.StatusForbidden, "The enrollment token is not known"},
+	protocol.CodeTokenUsedUp:    {http.StatusForbidden, "The enrollment token is used up"},
+	protocol.CodeTokenExpired:   {http.StatusForbidden, "The enrollment token has expired"},
+	protocol.CodeTokenRevoked:   {http.StatusForbidden, "The enrollment token was revoked"},
+	protocol.CodeCSRMalformed:   {http.StatusUnprocessableEntity, "The certificate request cannot be read"},
+	protocol.CodeCSRSignature:   {http.StatusUnprocessableEntity, "The certificate request is not signed by its own key"},
+	protocol.CodeWeakKey:        {http.StatusUnprocessableEntity, "The key is of a kind or size that is not taken"},
+	protocol.CodeWrongName:      {http.StatusUnprocessableEntity, "The certificate request names another device"},
+	protocol.CodeExtraNames:     {http.StatusUnprocessableEntity, "The certificate request asks for more than its name"},
+	protocol.CodeDeviceExists:   {http.StatusConflict, "The device_id is taken"},
+	protocol.CodeDeviceGone:     {http.StatusConflict, "The device_id was revoked or retired for good"},
+	protocol.CodeEnrollConflict: {http.StatusConflict, "The enrollment_id belongs to another request"},
+	protocol.CodeEnrollUnknown:  {http.StatusNotFound, "There is no such enrollment"},
+	protocol.CodeEnrollFull:     {http.StatusServiceUnavailable, "Too many enrollments wait for review"},
+	protocol.CodePollInvalid:    {http.StatusForbidden, "Not signed by the key that enrolls"},
+	protocol.CodeNonceStale:     {http.StatusConflict, "The nonce is not the last one given"},
+	protocol.CodeCAMismatch:     {http.StatusForbidden, "The device sees another server CA"},
+
+	protocol.CodeCertificateMissing: {http.StatusUnauthorized, "A client certificate is needed"},
+	protocol.CodeCertificateUnknown: {http.StatusUnauthorized, "The client certificate is not one on record"},
+	protocol.CodeCertificateExpired: {http.StatusUnauthorized, "The client certificate has expired"},
+	protocol.CodeCertificateNotYet:  {http.StatusUnauthorized, "The client certificate is not valid yet"},
+	protocol.CodeIdentityMismatch:   {http.StatusForbidden, "The message names another device than the certificate"},
+	protocol.CodeDeviceRevoked:      {http.StatusForbidden, "The device was revoked"},
+	protocol.CodeDeviceSuspended:    {http.StatusForbidden, "The device is suspended"},
+	protocol.CodeDeviceHeld:         {http.StatusForbidden, "The device is held until a person looks at it"},
+	protocol.CodeDeviceUnknown:      {http.StatusForbidden, "The device is not known"},
+
+	protocol.CodeCounterStale: {http.StatusConflict, "The counter is not above the stored one"},
+	protocol.CodeCounterJump:  {http.StatusConflict, "The counter is too far ahead"},
+	protocol.CodeEpochChanged: {http.StatusConflict, "The server was restored: go on in the new epoch"},
+
+	protocol.CodeMalformed:   {http.StatusBadRequest, "The request cannot be read"},
+	protocol.CodeTooLarge:    {http.StatusRequestEntityTooLarge, "The request is too large"},
+	protocol.CodeRateLimited: {http.StatusTooManyRequests, "Too many requests"},
+	protocol.CodeNotReady:    {http.StatusServiceUnavailable, "The server cannot judge now"},
+	protocol.CodeNotFound:    {http.StatusNotFound, "There is no such thing"},
+	protocol.CodeInternal:    {http.StatusInternalServerError, "Something went wrong in the server"},
+
+	CodeUnauthenticated: {http.StatusUnauthorized, "Sign in"},
+	CodeSignIn:          {http.StatusUnauthorized, "Name or password is wrong"},
+	CodeForbidden:       {http.StatusForbidden, "Not permitted"},
+	CodeMethod:          {http.StatusMethodNotAllowed, "The method is not allowed here"},
+	CodeMediaType:       {http.StatusUnsupportedMediaType, "The body has another media type than is taken here"},
+	CodeInvalid:         {http.StatusUnprocessableEntity, "The request breaks a rule"},
+	CodeConflict:        {http.StatusConflict, "Not possible as things stand"},
+}
