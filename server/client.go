@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+)
+
+// client speaks to the admin API as a person does.
+type client struct {
+	server string
+	token  string
+	http   *http.Client
+}
+
+const maxAPIAnswer = 8 << 20
+
+// savedLogin is what login keeps for the commands after it.
+type savedLogin struct {
+	Server string `json:"server"`
+	Token  string `json:"token"`
+	CAFile string `json:"ca_file,omitempty"`
+}
+
+func (p *program) loginPath() (string, error) {
+	dir := p.env("XDG_CONFIG_HOME")
+	if dir == "" {
+		home := p.env("HOME")
+		if home == "" {
+			home = p.env("USERPROFILE")
+		}
+		if home == "" {
+			return "", errors.New("no home directory to keep the sign-in in; use SENTINEL_SERVER and SENTINEL_TOKEN")
+		}
+		dir = filepath.Join(home, ".config")
+	}
+	return filepath.Join(dir, "sentinel", "login.json"), nil
+}
+
+// newClient finds server and token: flag, environment, saved sign-in.
+func (p *program) newClient(server string) (*client, error) {
+	login := savedLogin{Server: p.env("SENTINEL_SERVER"), Token: p.env("SENTINEL_TOKEN"), CAFile: p.env("SENTINEL_CA_FILE")}
+	if path, err := p.loginPath(); err == nil && login.Token == "" {
+		if data, err := files.ReadPrivate(path, 64<<10); err == nil {
+			var saved savedLogin
+			if err := json.Unmarshal(data, &saved); err != nil {
+				return nil, fmt.Errorf("%s cannot be read; sign in again: sentinel-server login", path)
+			}
+			// A token goes to the server that it is from, and to no other.
+			if target := first(server, login.Server); target == "" || target == saved.Server {
+				login = savedLogin{saved.Server, saved.Token, first(login.CAFile, saved.CAFile)}
+			}
+		} else if errors.Is(err, files.ErrExposed) {
+			return nil, err
+		}
+	}
+	login.Server = first(server, login.Server, "http://localhost:8080")
+	return newAPIClient(login)
+}
+
+func newAPIClient(l savedLogin) (*client, error) {
+	u, err := url.Parse(l.Server)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, errors.New("--server must be a URL such as https://console.example.com")
+	}
+	if host := u.Hostname(); u.Scheme == "http" && host != "localhost" && host != "127.0.0.1" && host != "::1" {
+		return nil, errors.New("the server must be reached by https: only on this machine is http taken")
+	}
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second, ForceAttemptHTTP2: true}
+	if l.CAFile != "" {
+		pem, err := os.ReadFile(l.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no certificate", l.CAFile)
+		}
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+	}
+	return &client{server: strings.TrimRight(l.Server, "/"), token: l.Token, http: &http.Client{Transport: transport, Timeout: 30 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
+}
+
+// do makes one call. A refusal comes back as *protocol.Problem, with what to do.
+func (c *client) do(ctx context.Context, method, path string, in, out any) error {
+	return c.call(ctx, method, path, in, out, false)
+}
+
+// doAny reads an answer whose status is part of what it says.
+func (c *client) doAny(ctx context.Context, path string, out any) error {
+	return c.call(ctx, http.MethodGet, path, nil, out, true)
+}
+
+func (c *client) call(ctx context.Context, method, path string, in, out any, anyStatus bool) error {
+	var body io.Reader
+	if in != nil {
+		data, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.server+path, body)
+	if err != nil {
+		return err
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	req.Header.Set("User-Agent", "sentinel-server-cli")
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("%w; is the server running, and is --server right?", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAPIAnswer))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= 300 && !(anyStatus && json.Valid(data)) {
+		return refusal(resp, data)
+	}
+	if out == nil || len(data) == 0 {
+		return nil
+	}
+	return json.Unmarshal(data, out)
+}
+
+func refusal(resp *http.Response, data []byte) error {
+	var p protocol.Problem
+	if json.Unmarshal(data, &p) != nil || p.Title == "" {
+		return fmt.Errorf("the server answered %s; is --server the address of the console?", resp.Status)
+	}
+	switch resp.StatusCode {
+	case http.StatusUnauthorized:
+		if p.Code == "unauthenticated" {
+			return fmt.Errorf("%w; sign in: sentinel-server login", &p)
+		}
+	case http.StatusForbidden:
+		return fmt.Errorf("%w; ask an admin for a role that may do this", &p)
+	case http.StatusTooManyRequests:
+		return fmt.Errorf("%w; try again in %s seconds", &p, resp.Header.Get("Retry-After"))
+	}
+	return &p
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}

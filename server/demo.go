@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/app"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/config"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/lifecycle"
+)
+
+func (p *program) demoCommand() *cobra.Command {
+	var once bool
+	var agent string
+	c := &cobra.Command{
+		Use: "demo", GroupID: "run", Short: "Show the whole loop on this machine, with a real agent",
+		Long: `demo starts a server on an embedded database in a temporary directory and real
+agents beside it, and shows each step: sign-in, token, enrollment, review,
+certificate, heartbeats, revocation and refusal. Then it stays up with a healthy
+device until it is stopped, and removes what it made.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx, stop := lifecycle.Signals(c.Context())
+			defer stop()
+			return p.demo(ctx, agent, once)
+		},
+	}
+	c.Flags().BoolVar(&once, "once", false, "end after the last step; a step that fails is named and the exit code is 1")
+	c.Flags().StringVar(&agent, "agent", "", "sentinel-agent to use (default: beside this program)")
+	return c
+}
+
+// stage is what the steps of the demo share.
+type stage struct {
+	*program
+	dir     string
+	agent   string // path of sentinel-agent
+	server  *app.Server
+	people  map[string]string // account name -> password
+	clients map[string]*client
+	token   enrollToken
+	agents  []*agentProcess
+	step    int
+}
+
+// stepTime bounds each step; the slowest waits for a device's poll (5 s).
+const stepTime = 30 * time.Second
+
+func (p *program) demo(ctx context.Context, agent string, once bool) (err error) {
+	s := &stage{program: p, people: map[string]string{}, clients: map[string]*client{}}
+	if s.agent, err = findAgent(agent); err != nil {
+		return err
+	}
+	if s.dir, err = os.MkdirTemp("", "sentinel-demo-"); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(s.dir) }()
+	serverCtx, stopServer := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	defer func() {
+		for _, a := range s.agents {
+			a.stop()
+		}
+		stopServer()
+		if s.server != nil {
+			err = errors.Join(err, <-ended)
+		}
+	}()
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"server", func(ctx context.Context) error { return s.startServer(ctx, serverCtx, ended) }},
+		{"sign-in", s.signIn},
+		{"token", s.makeToken},
+		{"enrollment", s.enrollDevices},
+		{"certificate", s.checkCertificates},
+		{"heartbeats", s.heartbeats},
+		{"revocation", s.revoke},
+		{"trust", s.showTrust},
+	} {
+		s.step++
+		s.say("\n%d. %s", s.step, step.name)
+		stepCtx, cancel := context.WithTimeout(ctx, stepTime)
+		err := step.do(stepCtx)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("the demo failed at the step %q: %w", step.name, err)
+		}
+	}
+	if once {
+		s.say("\nEvery step worked.")
+		return nil
+	}
+	s.stayUp()
+	select {
+	case <-ctx.Done():
+		s.say("\nStopping; the temporary directory is removed.")
+		return nil
+	case err := <-ended:
+		ended <- nil
+		return fmt.Errorf("the server ended: %w", err)
+	}
+}
+
+func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+
+func findAgent(path string) (string, error) {
+	if path == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(filepath.Dir(self), "sentinel-agent"+filepath.Ext(self))
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("sentinel-agent is not at %s; build it with make build, or use --agent", path)
+	}
+	return filepath.Abs(path)
+}
+
+func (s *stage) startServer(ctx, serverCtx context.Context, ended chan<- error) error {
+	settings, err := config.Load([]string{
+		"SENTINEL_DATA_DIR=" + filepath.Join(s.dir, "server"),
+		"SENTINEL_PEOPLE_LISTEN=127.0.0.1:0", "SENTINEL_MACHINE_LISTEN=127.0.0.1:0",
+		"SENTINEL_FLEET_NAME=Demo fleet", "SENTINEL_HEARTBEAT_INTERVAL=1s",
+	}, "")
+	if err != nil {
+		return err
+	}
+	logFile, err := os.OpenFile(filepath.Join(s.dir, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	server, err := app.New(ctx, app.Options{Config: settings, Log: slog.New(slog.NewJSONHandler(logFile, nil))})
+	if err != nil {
+		return errors.Join(err, logFile.Close())
+	}
+	s.server = server
+	go func() {
+		err := server.Run(serverCtx)
+		ended <- errors.Join(err, server.Close(), logFile.Close())
+	}()
+	select {
+	case <-server.Ready():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.say("   a server with an embedded database, in %s", s.dir)
+	s.say("   people   %s", settings.PeopleURL)
+	s.say("   devices  %s (mutual TLS)", settings.MachineURL)
+	return nil
+}
+
+// signIn makes three accounts, as admin create --local does, and signs in with
+// them over the API.
+func (s *stage) signIn(ctx context.Context) error {
+	for _, a := range []struct {
+		name string
+		role authz.Role
+	}{{"admin", authz.Admin}, {"olivia", authz.Operator}, {"ben", authz.Approver}} {
+		var b [12]byte
+		rand.Read(b[:])
+		s.people[a.name] = base64.RawURLEncoding.EncodeToString(b[:])
+		if _, err := s.server.Admin.CreateLocal(ctx, admin.NewAccount{Name: a.name, Role: a.role, Password: s.people[a.name]}); err != nil {
+			return err
+		}
+		api, err := newAPIClient(savedLogin{Server: s.server.Config.PeopleURL})
+		if err != nil {
+			return err
+		}
+		var out struct {
+			Token string `json:"token"`
+		}
+		if err := api.do(ctx, "POST", "/api/admin/login", map[string]string{"name": a.name, "password": s.people[a.name]}, &out); err != nil {
+			return err
+		}
+		api.token = out.Token
+		s.clients[a.name] = api
+		s.say("   %s (%s) signed in", a.name, a.role)
+	}
+	return nil
+}
+
+func (s *stage) makeToken(ctx context.Context) error {
+	in := map[string]any{"uses": 2, "life_seconds": 3600, "note": "demo", "owner": "demo", "labels": map[string]string{"site": "here"}}
+	if err := s.clients["olivia"].do(ctx, "POST", "/api/enroll-tokens", in, &s.token); err != nil {
+		return err
+	}
+	s.say("   olivia made an enrollment token for two devices: %s...", s.token.Secret[:10])
+	return nil
+}
+
+func (s *stage) stayUp() {
+	s.say(`
+The device demo-1 goes on sending heartbeats. To look around, in another terminal:
+
+  export SENTINEL_SERVER=%[1]s
+  echo '%[2]s' | %[3]s login --name admin --password-file -
+  %[3]s device list
+  %[3]s device explain demo-2
+  %[3]s audit list
+
+Accounts: admin, olivia (operator), ben (approver); passwords: %[2]s, %[4]s, %[5]s
+Health:   %[1]s/api/health/ready
+Stop with Ctrl+C.`,
+		s.server.Config.PeopleURL, s.people["admin"], self(), s.people["olivia"], s.people["ben"])
+}
+
+func self() string {
+	if path, err := os.Executable(); err == nil {
+		if wd, err := os.Getwd(); err == nil {
+			if rel, err := filepath.Rel(wd, path); err == nil && !strings.HasPrefix(rel, "..") {
+				return rel
+			}
+		}
+		return path
+	}
+	return "sentinel-server"
+}
+
+// until asks f again until it is content, or ctx ends.
+func until(ctx context.Context, f func() (bool, error)) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ok, err := f()
+		if err != nil || ok {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("it did not happen within %s", stepTime)
+		case <-tick.C:
+		}
+	}
+}

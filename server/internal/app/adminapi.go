@@ -1,0 +1,70 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/adminapi"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/view"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/version"
+)
+
+// reads are what the admin API shows, beside what it does.
+type reads struct {
+	*flow.Flow
+	*enroll.Service
+	core *Core
+}
+
+func (r reads) Devices(ctx context.Context, f view.DeviceFilter) ([]view.DeviceRow, string, error) {
+	return view.Devices(ctx, r.core.DB.Read(), f)
+}
+
+func (r reads) Device(ctx context.Context, id string) (*view.Device, error) {
+	return view.DevicePage(ctx, r.core.DB.Read(), id, r.core.DB.Now())
+}
+
+func (r reads) Reviews(ctx context.Context, state string, limit int, after string) ([]view.Review, string, error) {
+	return view.Reviews(ctx, r.core.DB.Read(), state, limit, after)
+}
+
+func (r reads) ReviewOf(ctx context.Context, id string) (*view.Review, error) {
+	return view.ReviewOf(ctx, r.core.DB.Read(), id)
+}
+
+func (r reads) Tokens(ctx context.Context, limit int) ([]enroll.Token, error) {
+	return enroll.Tokens(ctx, r.core.DB.Read(), limit)
+}
+
+func (r reads) Window(ctx context.Context) (*enroll.Window, error) {
+	return enroll.CurrentWindow(ctx, r.core.DB.Read(), r.core.DB.Now())
+}
+
+func (c *Core) fleet(context.Context) (*adminapi.Fleet, error) {
+	f, err := c.Policy.Fleet()
+	if err != nil {
+		return nil, err
+	}
+	return &adminapi.Fleet{
+		FleetID: f.Root.Root.FleetID, MachineURL: c.Config.MachineURL, CAFingerprint: c.Fingerprint(), FirstRootDigest: f.FirstDigest,
+		RootVersion: f.Root.Root.Version, BundleVersion: f.Bundle.Version, BundleExpiresAt: f.Bundle.ExpiresAt, TrustDomain: f.Root.Root.TrustDomain,
+	}, nil
+}
+
+func (c *Core) adminAPI() *adminapi.API {
+	r := reads{c.Flow, c.Enroll, c}
+	return adminapi.New(adminapi.Deps{
+		SignIns: c.Admin, Sessions: c.Admin, Accounts: c.Admin, Devices: r, Enrollments: r, Tokens: r, Fleet: c.fleet,
+		AuditLog: func(ctx context.Context, f audit.Filter) (audit.Page, error) { return audit.List(ctx, c.DB.Read(), f) },
+		Refused:  c.Refusals.Note, Log: c.Log, Now: c.DB.Now, Version: version.Version,
+	})
+}
+
+// OpenAPI is the description of the API, without a server.
+func OpenAPI() []byte {
+	r := reads{}
+	return adminapi.New(adminapi.Deps{Devices: r, Enrollments: r, Tokens: r, Now: time.Now, Version: version.Version}).OpenAPI()
+}

@@ -1,0 +1,67 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+)
+
+// checks are what readiness asks. Their texts are read by anyone who may ask, so
+// they name no address and repeat no error of a part.
+func (c *Core) checks() []health.Check {
+	return []health.Check{
+		{Name: "database", Ask: c.databaseAnswers},
+		{Name: "schema", Ask: c.schemaFits},
+		{Name: "restore", Ask: c.notBehind},
+		{Name: "authorities", Ask: c.canIssue},
+		{Name: "fleet-root", Ask: c.isFounded},
+	}
+}
+
+func (c *Core) databaseAnswers(ctx context.Context) error {
+	if err := c.DB.Ping(ctx); err != nil {
+		return errors.New("the database does not answer")
+	}
+	return nil
+}
+
+func (c *Core) schemaFits(ctx context.Context) error {
+	if err := c.DB.CheckSchema(ctx); err != nil {
+		return errors.New("the schema is not this server's; run: sentinel-server migrate status")
+	}
+	return nil
+}
+
+func (c *Core) notBehind(ctx context.Context) error {
+	in, err := c.DB.Instance(ctx)
+	if err != nil {
+		return errors.New("the instance cannot be read")
+	}
+	if c.Outside.Check(in) != nil {
+		return errors.New("the database is older than what it acknowledged; if it was restored, stop the servers and run: sentinel-server db mark-restored")
+	}
+	return nil
+}
+
+func (c *Core) canIssue(context.Context) error {
+	for _, kind := range []certs.Kind{certs.KindDevice, certs.KindServer} {
+		ca, err := c.PKI.Active(kind)
+		if err != nil {
+			return errors.New("no issuing authority; hold the ceremony: sentinel-server keys --help")
+		}
+		if left := ca.NotAfter.Sub(c.DB.Now()); left < c.Config.DeviceCertLifetime {
+			return errors.New("the " + string(kind) + " authority ends in " + left.Round(time.Hour).String() + ", before the certificates that it would issue")
+		}
+	}
+	return nil
+}
+
+func (c *Core) isFounded(context.Context) error {
+	if _, err := c.Policy.Fleet(); err != nil {
+		return errors.New("no fleet root; hold the ceremony: sentinel-server keys --help")
+	}
+	return nil
+}

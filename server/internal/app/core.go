@@ -1,0 +1,214 @@
+package app
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/ceremony"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/config"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keyfile"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
+)
+
+// Refusals are gathered over windows of this length, of at most so many kinds.
+const (
+	refusalWindow = time.Minute
+	refusalKinds  = 1000
+)
+
+// Core is the server below its listeners.
+type Core struct {
+	Config   *config.Config
+	Log      *slog.Logger
+	DB       *db.DB
+	Instance db.Instance
+	Outside  *db.Outside
+	Journal  *device.Journal
+	Ring     *seal.Ring
+	Refusals *audit.Refusals
+	PKI      *pki.Service
+	Policy   *policy.Service
+	Enroll   *enroll.Service
+	Admin    *admin.Service
+	Flow     *flow.Flow
+}
+
+// Options are what the settings do not say.
+type Options struct {
+	Config *config.Config
+	Log    *slog.Logger
+	Now    func() time.Time // the clock of everything that is decided; nil takes the machine's
+}
+
+// OpenDB opens the database that the settings name, and nothing else.
+func OpenDB(ctx context.Context, c *config.Config, now func() time.Time) (*db.DB, error) {
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("the data directory: %w", err)
+	}
+	url := string(c.DatabaseURL)
+	if url == "" {
+		url = "sqlite:" + filepath.Join(c.DataDir, "sentinel.db")
+	}
+	return db.Open(ctx, db.Options{URL: url, MaxConns: c.DatabaseMaxConns, Now: now})
+}
+
+// Open opens everything below the listeners. A trial makes what it misses: its
+// secrets, its schema, its fleet root. Other profiles are told what to do.
+func Open(ctx context.Context, o Options) (_ *Core, err error) {
+	c := &Core{Config: o.Config, Log: o.Log, Outside: db.NewOutside(o.Config.DataDir), Journal: device.NewJournal(o.Config.DataDir)}
+	if c.DB, err = OpenDB(ctx, o.Config, o.Now); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = c.Close()
+		}
+	}()
+	if err = trialSecrets(o.Config); err != nil {
+		return nil, err
+	}
+	if err = c.begin(ctx); err != nil {
+		return nil, err
+	}
+	if err = c.services(); err != nil {
+		return nil, err
+	}
+	return c, c.load(ctx)
+}
+
+// begin checks that the database is one that this server may work on.
+func (c *Core) begin(ctx context.Context) error {
+	if c.Config.AutoCreateSchemaOnBoot {
+		applied, err := c.DB.Migrate(ctx)
+		if err != nil {
+			return err
+		}
+		if len(applied) > 0 {
+			c.Log.InfoContext(ctx, "the schema was brought up to date", "migrations", applied)
+		}
+	}
+	if err := c.DB.CheckSchema(ctx); err != nil {
+		return err
+	}
+	var err error
+	if c.Instance, err = c.DB.Begin(ctx, string(c.Config.Profile)); err != nil {
+		return err
+	}
+	return c.Outside.Check(c.Instance)
+}
+
+func (c *Core) services() error {
+	var err error
+	if c.Ring, err = seal.NewRing([]byte(c.Config.SecretKey), []byte(c.Config.SecretKeyPrevious)); err != nil {
+		return err
+	}
+	c.Refusals = audit.NewRefusals(c.DB, refusalWindow, refusalKinds)
+	c.PKI = pki.New(c.DB, c.Ring, c.Config.TrustDomain)
+	c.Policy = policy.New(c.DB)
+	c.Enroll = enroll.New(c.DB)
+	secrets := [][]byte{[]byte(c.Config.JWTSecret)}
+	if c.Config.JWTSecretPrevious != "" {
+		secrets = append(secrets, []byte(c.Config.JWTSecretPrevious))
+	}
+	c.Admin, err = admin.New(c.DB, c.Refusals, admin.Settings{
+		JWTSecrets: secrets, Idle: c.Config.SessionIdle, Lifetime: c.Config.SessionLifetime, MinPassword: c.Config.PasswordMinLength,
+	})
+	if err != nil {
+		return err
+	}
+	c.Flow = flow.New(flow.Parts{
+		DB: c.DB, Log: c.Log, Ring: c.Ring, PKI: c.PKI, Policy: c.Policy, Refusals: c.Refusals, Journal: c.Journal, Outside: c.Outside,
+		Settings: flow.Settings{
+			RequireReview: c.Config.RequireNewDeviceApproval, ReviewTTL: c.Config.EnrollmentReviewTTL, MaxPending: c.Config.MaxPendingEnrollments,
+			CertificateLife: c.Config.DeviceCertLifetime, HeartbeatInterval: c.Config.HeartbeatInterval,
+			BatchWindow: c.Config.HeartbeatBatchWindow, BatchSize: c.Config.HeartbeatBatchSize,
+		},
+	})
+	return nil
+}
+
+// load brings in authorities and fleet documents. A fleet without a root is
+// founded in a trial; elsewhere the server runs without enrolling anybody until
+// the ceremony's result is installed.
+func (c *Core) load(ctx context.Context) error {
+	if err := c.PKI.Load(ctx); err != nil {
+		return err
+	}
+	err := c.Policy.Load(ctx)
+	if !errors.Is(err, policy.ErrNotFounded) {
+		return err
+	}
+	if c.Config.Profile != config.Trial {
+		c.Log.WarnContext(ctx, "no device can enroll yet", "reason", err)
+		return nil
+	}
+	if err := c.foundTrial(ctx); err != nil {
+		return fmt.Errorf("found the trial's fleet: %w", err)
+	}
+	c.Log.WarnContext(ctx, "this trial keeps the fleet's own keys on the server; in production they must be out of its reach",
+		"keys", filepath.Join(c.Config.DataDir, keysDir))
+	return nil
+}
+
+func (c *Core) foundTrial(ctx context.Context) error {
+	dir := filepath.Join(c.Config.DataDir, keysDir)
+	request, err := c.CeremonyRequest(ctx, authz.System("trial"))
+	if err != nil {
+		return err
+	}
+	owner, err := ceremony.NewOwner(dir)
+	if err != nil {
+		return err
+	}
+	founding, err := owner.Hold(ctx, request, c.DB.Now())
+	if err != nil {
+		return err
+	}
+	return flow.InstallFounding(ctx, c.DB, c.PKI, c.Policy, authz.System("trial"), founding)
+}
+
+// CeremonyRequest is what the fleet's owner must sign for this server. It makes
+// the server's issuing keys and its command key when they are missing.
+func (c *Core) CeremonyRequest(ctx context.Context, by authz.By) (ceremony.Request, error) {
+	path := filepath.Join(c.Config.DataDir, keysDir, commandKey)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return ceremony.Request{}, err
+	}
+	var key crypto.Signer
+	key, err := keyfile.Load(path)
+	if errors.Is(err, os.ErrNotExist) {
+		key, err = keyfile.NewEd25519(path)
+	}
+	if err != nil {
+		return ceremony.Request{}, err
+	}
+	signer, err := signing.NewSigner(signing.PurposeCommand, key)
+	if err != nil {
+		return ceremony.Request{}, err
+	}
+	return flow.CeremonyRequest(ctx, c.DB, c.PKI, by, c.Config.FleetName, signer.Key())
+}
+
+// Close gives everything back.
+func (c *Core) Close() error {
+	if c.DB == nil {
+		return nil
+	}
+	return c.DB.Close()
+}

@@ -1,0 +1,220 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/deviceapi"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/lifecycle"
+)
+
+// Anonymous callers share these limits by source: enough for a site behind one
+// address to come back after an outage, too little to guess or to flood.
+const (
+	requestsPerSecond = 2000
+	requestBurst      = 20_000
+	sourcesRemembered = 100_000
+)
+
+// serverCertLife is how long the machine listener's own certificates live.
+const serverCertLife = 7 * 24 * time.Hour
+
+// Server is the whole server: Core with its listeners and its upkeep.
+type Server struct {
+	*Core
+	People  net.Listener
+	Machine net.Listener
+
+	health   *health.Service
+	registry *prometheus.Registry
+	people   *httpkit.Mux
+	machine  *httpkit.Mux
+	tls      *tls.Config // of the machine listener
+	ready    chan struct{}
+}
+
+// New opens the server and its listeners; nothing is served before Run.
+func New(ctx context.Context, o Options) (_ *Server, err error) {
+	core, err := Open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Core: core, registry: prometheus.NewRegistry(), ready: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			_ = s.Close()
+		}
+	}()
+	s.health = health.New(core.DB.Now, core.checks()...)
+	if err = s.surfaces(); err != nil {
+		return nil, err
+	}
+	var lc net.ListenConfig
+	if s.People, err = lc.Listen(ctx, "tcp", core.Config.PeopleListen); err != nil {
+		return nil, fmt.Errorf("the people listener (SENTINEL_PEOPLE_LISTEN): %w", err)
+	}
+	if s.Machine, err = lc.Listen(ctx, "tcp", core.Config.MachineListen); err != nil {
+		return nil, fmt.Errorf("the machine listener (SENTINEL_MACHINE_LISTEN): %w", err)
+	}
+	core.Config.PeopleURL = reachable(core.Config.PeopleURL, "http", s.People)
+	core.Config.MachineURL = reachable(core.Config.MachineURL, "https", s.Machine)
+	return s, nil
+}
+
+// reachable is the URL of a listener whose port was chosen by the system.
+func reachable(url, scheme string, l net.Listener) string {
+	if url != "" {
+		return url
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return scheme + "://" + net.JoinHostPort("localhost", port)
+}
+
+func (s *Server) surfaces() error {
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics, err := httpkit.NewMetrics(s.registry)
+	if err != nil {
+		return err
+	}
+	limiter, err := httpkit.NewLimiter(requestsPerSecond, requestBurst, sourcesRemembered, nil)
+	if err != nil {
+		return err
+	}
+	devices := deviceapi.New(s.Flow, s.PKI, s.Refusals, s.health, s.Log, s.DB.Now)
+	s.machine = httpkit.NewMux(httpkit.Options{Surface: "machine", Guards: devices.Guards(), Limiter: limiter, Metrics: metrics, Log: s.Log})
+	devices.Register(s.machine)
+	s.tls = certs.ServerTLS(s.PKI.ServerCertificate(s.Config.MachineNames, serverCertLife).Get)
+
+	admins := s.adminAPI()
+	guards := admins.Guards()
+	guards[httpkit.KindMonitoring] = httpkit.MonitoringGuard([]byte(s.Config.MetricsToken))
+	s.people = httpkit.NewMux(httpkit.Options{Surface: "people", Guards: guards, Limiter: limiter, Metrics: metrics, Log: s.Log})
+	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/live", Policy: httpkit.Anonymous}, http.HandlerFunc(health.Live))
+	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/ready", Policy: httpkit.Anonymous}, http.HandlerFunc(s.health.ServeReady))
+	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/metrics", Policy: httpkit.MonitoringToken}, promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
+	admins.Register(s.people)
+	return nil
+}
+
+// Ready is closed once both listeners serve.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Run serves until ctx ends or a part fails, and stops the parts in reverse
+// order: listeners first, so that what they began is finished.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.RaiseMark(ctx); err != nil {
+		return err
+	}
+	// Two intervals: a device that misses one beat need not shake hands again.
+	idle := max(3*time.Minute, 2*s.Config.HeartbeatInterval+time.Minute)
+	machine := httpkit.NewServer(s.machine, s.tls, httpkit.Limits{Idle: idle})
+	machine.ConnContext = deviceapi.ConnContext
+	var peopleTLS *tls.Config
+	if s.Config.PeopleTLSCertFile != "" {
+		pair, err := tls.LoadX509KeyPair(s.Config.PeopleTLSCertFile, s.Config.PeopleTLSKeyFile)
+		if err != nil {
+			return fmt.Errorf("the people listener's certificate: %w", err)
+		}
+		peopleTLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	}
+	people := httpkit.NewServer(s.people, peopleTLS, httpkit.Limits{})
+	// Failed handshakes and the like are the callers' doing: worth a look, not an alarm.
+	machine.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)
+	people.ErrorLog = machine.ErrorLog
+	serving := make(chan struct{}, 2)
+	return lifecycle.Run(ctx, s.Log, s.Config.ShutdownTimeout,
+		lifecycle.Part{Name: "heartbeats", Run: s.Flow.RunHeartbeats},
+		lifecycle.Part{Name: "upkeep", Run: s.upkeep},
+		lifecycle.Part{Name: "machine listener", Run: serve(machine, s.Machine, serving)},
+		lifecycle.Part{Name: "people listener", Run: serve(people, s.People, serving)},
+		lifecycle.Part{Name: "announce", Run: func(ctx context.Context) error {
+			for range 2 {
+				select {
+				case <-serving:
+				case <-ctx.Done():
+					return nil
+				}
+			}
+			close(s.ready)
+			<-ctx.Done()
+			return nil
+		}},
+	)
+}
+
+// RaiseMark lets this node remember the database before anything is acknowledged.
+func (s *Server) RaiseMark(ctx context.Context) error { return s.Flow.RaiseMark(ctx) }
+
+// serve is one listener as a part: it ends by letting requests finish.
+func serve(server *http.Server, l net.Listener, serving chan<- struct{}) func(context.Context) error {
+	return func(ctx context.Context) error {
+		done := make(chan error, 1)
+		go func() {
+			serving <- struct{}{}
+			if server.TLSConfig != nil {
+				done <- server.ServeTLS(l, "", "")
+				return
+			}
+			done <- server.Serve(l)
+		}()
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+		}
+		// The supervisor bounds this, and says who is late.
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		if err := server.Shutdown(stop); err != nil {
+			_ = server.Close()
+		}
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+// Close gives back what New took. A server that ran is closed too.
+func (s *Server) Close() error {
+	for _, l := range []net.Listener{s.People, s.Machine} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	return s.Core.Close()
+}
+
+// Fingerprint is what devices are told of the authority of this server's names.
+func (c *Core) Fingerprint() string {
+	ca, err := c.PKI.Active(certs.KindServer)
+	if err != nil {
+		return ""
+	}
+	return certs.Fingerprint(ca.Raw)
+}
+
+// Loopback reports whether the server is reached from this machine only.
+func (s *Server) Loopback() bool {
+	for _, l := range []net.Listener{s.People, s.Machine} {
+		host, _, _ := strings.Cut(l.Addr().String(), ":")
+		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,44 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// upkeepEvery is how often what time alone changes is looked after.
+const upkeepEvery = 10 * time.Second
+
+// markEvery is how many rounds pass between two marks of how far the database has
+// come: what a restore may lose unnoticed is bounded by it, and by receipts.
+const markEvery = 6
+
+// upkeep does its rounds until ctx ends. A round that fails is logged and tried
+// again with the next: it never ends the server.
+func (s *Server) upkeep(ctx context.Context) error {
+	every := time.NewTicker(upkeepEvery)
+	defer every.Stop()
+	for round := 1; ; round++ {
+		select {
+		case <-ctx.Done():
+			// What was gathered is written before the database is closed.
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			return errors.Join(s.Refusals.Flush(last, true), s.RaiseMark(last))
+		case <-every.C:
+		}
+		s.round(ctx, "reevaluate", s.Flow.Reevaluate)
+		s.round(ctx, "expire enrollments", s.Flow.ExpireEnrollments)
+		s.round(ctx, "refusals", func(ctx context.Context) error { return s.Refusals.Flush(ctx, false) })
+		if round%markEvery == 0 {
+			s.round(ctx, "mark", s.RaiseMark)
+			s.round(ctx, "sessions", func(ctx context.Context) error { _, err := s.Admin.Prune(ctx); return err })
+		}
+	}
+}
+
+func (s *Server) round(ctx context.Context, name string, f func(context.Context) error) {
+	if err := f(ctx); err != nil && ctx.Err() == nil {
+		s.Log.ErrorContext(ctx, "upkeep failed and is tried again", "round", name, "error", err)
+	}
+}
