@@ -1,0 +1,136 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/config"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/enroll"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/identity"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/link"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/pins"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/service"
+)
+
+// Exit codes of the program.
+const (
+	ExitOK          = 0
+	ExitError       = 1
+	ExitRefused     = 2 // refused, revoked, suspended, held, expired
+	ExitNotEnrolled = 3
+)
+
+// ExitCode of a command that ended with err.
+func ExitCode(err error) int {
+	var refusal *link.RefusalError
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.Is(err, enroll.ErrOver):
+		return ExitRefused
+	case errors.As(err, &refusal) && link.React(err).Lasting():
+		return ExitRefused
+	case errors.Is(err, journal.ErrNotEnrolled), errors.Is(err, ErrUnfinished), errors.Is(err, enroll.ErrPending):
+		return ExitNotEnrolled
+	}
+	return ExitError
+}
+
+const startOver = "if this state cannot be restored: sentinel-agent unenroll, and enroll anew"
+
+// advices say the next thing to try. The first that fits counts.
+var advices = []struct {
+	err error
+	try string
+}{
+	{enroll.ErrMissing, "sentinel-agent enroll --help shows what an enrollment needs; the console shows the whole command"},
+	{enroll.ErrEnrolled, "sentinel-agent status shows it; to leave that fleet first: sentinel-agent unenroll"},
+	{enroll.ErrOther, "finish that one with: sentinel-agent enroll; or drop it with: sentinel-agent unenroll"},
+	{enroll.ErrPending, "run the same command again, it goes on where it stopped; no token is needed any more"},
+	{enroll.ErrBetween, "do not go on; compare --ca-fingerprint with the console from another network, and tell your security team"},
+	{enroll.ErrClock, "set this device's clock, then run the same command again; if it is right, the server's certificate or clock is not"},
+	{enroll.ErrNotOurs, "nothing was accepted; compare --fleet-root with the one that the operator was given, and tell the operator"},
+	{certs.ErrPinMismatch, "compare --ca-fingerprint and --server with what the console shows; if both are right, do not go on: someone may be in between"},
+	{certs.ErrNotCA, "--ca-fingerprint must be that of the server's CA, not of the server's own certificate; take it from the console"},
+	{link.ErrNotServer, "check --server (the exact name counts) and this device's clock; if both are right, someone may be in between"},
+	{link.ErrNoAnswer, "check the address, the network and the proxy (SENTINEL_AGENT_PROXY), and whether the server runs"},
+	{link.ErrBadAnswer, "check that the address is the server's machine listener, and that server and agent are of fitting versions"},
+	{ErrUnfinished, "sentinel-agent enroll goes on with it, once a reviewer has approved the key code"},
+	{journal.ErrInUse, "stop the running agent first: sentinel-agent service stop"},
+	{journal.ErrLoose, "make the directory the agent's alone; if others could read it, take the key for copied: sentinel-agent unenroll, and enroll anew"},
+	{journal.ErrNewer, "run the newer agent again, or: sentinel-agent unenroll, and enroll anew"},
+	{journal.ErrDamaged, startOver + "; an older copy of the journal would make the server hold the device"},
+	{journal.ErrNotEnrolled, "sentinel-agent enroll --help"},
+	{identity.ErrExposed, "take the key for copied: sentinel-agent unenroll, have the device revoked, and enroll anew"},
+	{identity.ErrNoKey, startOver},
+	{identity.ErrBadKey, startOver},
+	{identity.ErrBadCertificate, startOver},
+	{pins.ErrDamaged, startOver},
+	{service.ErrNoManager, "run it in the foreground: sentinel-agent run"},
+	{service.ErrNotInstalled, "sentinel-agent service install"},
+	{service.ErrInstalled, "sentinel-agent service start; or uninstall it first"},
+	{service.ErrPackaged, "remove the package with the system's package manager"},
+	{fs.ErrPermission, "run it as root, or as an administrator"},
+	{context.Canceled, "run the same command again, it goes on where it stopped"},
+}
+
+// Advise says the next thing to try after err.
+func Advise(err error) string {
+	var refused *enroll.RefusedError
+	var refusal *link.RefusalError
+	var problems config.Problems
+	switch {
+	case errors.As(err, &refused) && refused.Code != "":
+		return adviseCode(refused.Code)
+	case errors.As(err, &refused):
+		return "ask the reviewer, then enroll anew with a new token"
+	case errors.As(err, &problems):
+		return "put right what is named above, all of it; --help of the command describes the settings"
+	}
+	for _, a := range advices {
+		if errors.Is(err, a.err) {
+			return a.try
+		}
+	}
+	if errors.As(err, &refusal) {
+		return adviseCode(refusal.Problem.Code)
+	}
+	return "sentinel-agent status shows how the device stands; sentinel-agent --help lists the commands"
+}
+
+const newToken = "ask an operator for a new token, and run the command again with it"
+
+// codeAdvices are for refusals of the server.
+var codeAdvices = map[protocol.Code]string{
+	protocol.CodeTokenUnknown: "check that the token was copied whole, or " + newToken,
+	protocol.CodeTokenUsedUp:  newToken,
+	protocol.CodeTokenExpired: newToken,
+	protocol.CodeTokenRevoked: newToken,
+	protocol.CodeDeviceExists: "choose another --device-id, or have an operator remove the device of that name",
+	protocol.CodeDeviceGone:   "choose another --device-id: that name is gone for good",
+	protocol.CodeEnrollFull:   "ask a reviewer to work off the pending enrollments, then try again",
+
+	protocol.CodeDeviceRevoked:      "the device was revoked for good; ask an operator why. If it is to come back: sentinel-agent unenroll, and enroll under another name",
+	protocol.CodeDeviceUnknown:      "the server does not know this device any more; ask an operator. To join again: sentinel-agent unenroll, and enroll anew",
+	protocol.CodeDeviceSuspended:    "wait, or ask an operator to lift the suspension; the agent goes on by itself then",
+	protocol.CodeDeviceHeld:         "the counters went back, as after a restored or copied disk; ask an operator to check for a copy and to resync the device",
+	protocol.CodeCounterStale:       "the counters went back, as after a restored or copied disk; ask an operator to resync the device",
+	protocol.CodeCounterJump:        "ask an operator to resync the device",
+	protocol.CodeCertificateExpired: "ask an operator to let the device enroll again; then: sentinel-agent unenroll, and sentinel-agent enroll",
+	protocol.CodeCertificateNotYet:  "set the clocks of this device and of the server; the agent goes on by itself then",
+	protocol.CodeCertificateUnknown: "the server does not take this device's certificate; ask an operator. To join again: sentinel-agent unenroll, and enroll anew",
+	protocol.CodeIdentityMismatch:   "the certificate is of another device; sentinel-agent unenroll, and enroll anew",
+	protocol.CodeRateLimited:        "wait a little, then try again",
+	protocol.CodeNotReady:           "wait a little, then try again",
+}
+
+func adviseCode(code protocol.Code) string {
+	if try, ok := codeAdvices[code]; ok {
+		return try
+	}
+	return "ask an operator what the server's log says about this device"
+}

@@ -1,0 +1,108 @@
+package enroll
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/identity"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/pins"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
+)
+
+// accept verifies all that was issued, then stores it, the journal last: only
+// with that is the device enrolled.
+func (e *enrollment) accept(issued *protocol.EnrollResult) (*Result, error) {
+	now := e.Now()
+	p, err := verifyPins(issued, &e.state, now)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := e.verifyCertificate(issued.Certificates, p, now)
+	if err != nil {
+		return nil, err
+	}
+	if protocol.CheckID(issued.Epoch) != nil {
+		return nil, fmt.Errorf("%w: the epoch is not an id", ErrNotOurs)
+	}
+	first, err := p.FirstDigest()
+	if err != nil {
+		return nil, err
+	}
+	if err := identity.StoreChain(e.Dir, issued.Certificates); err != nil {
+		return nil, err
+	}
+	if err := p.Store(e.Dir); err != nil {
+		return nil, err
+	}
+	enrolled := journal.Enrolled{
+		At: now.UTC().Truncate(time.Second), FirstRoot: first, FirstUse: e.state.WantRoot == "",
+		Root: p.RootMark(), Policy: p.PolicyMark(), TimeFloor: p.Floor(),
+		Epoch: issued.Epoch, Interval: max(issued.IntervalSeconds, 0),
+	}
+	if err := e.journal.Update(func(s *journal.State) { s.Enrolled, s.PollNonce = &enrolled, "" }); err != nil {
+		return nil, err
+	}
+	return &Result{DeviceID: e.state.DeviceID, NotAfter: leaf.NotAfter, FirstRoot: first, FirstUse: enrolled.FirstUse}, nil
+}
+
+// verifyPins judges root and bundle, and whether the root knows the CA that
+// served this enrollment.
+func verifyPins(issued *protocol.EnrollResult, s *journal.State, now time.Time) (*pins.Pins, error) {
+	roots := make([][]byte, len(issued.FleetRoots))
+	for i, env := range issued.FleetRoots {
+		roots[i] = env
+	}
+	p, err := pins.Verify(roots, issued.PolicyBundle, s.WantRoot, now, 0)
+	switch {
+	case errors.Is(err, signing.ErrNotYetValid):
+		return nil, fmt.Errorf("%w: the policy was issued later than %s, which is this device's time", ErrClock, now.UTC().Format(time.RFC3339))
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrNotOurs, err)
+	}
+	if !slices.ContainsFunc(p.Root.Root.ServerCAs, func(der []byte) bool { return bytes.Equal(der, s.ServerCA) }) {
+		return nil, fmt.Errorf("%w: the fleet root does not name the CA of this server", ErrNotOurs)
+	}
+	return p, nil
+}
+
+// verifyCertificate makes sure that the certificate is this device's, from a CA
+// that the fleet root names for devices.
+func (e *enrollment) verifyCertificate(chain [][]byte, p *pins.Pins, now time.Time) (*x509.Certificate, error) {
+	if len(chain) == 0 || len(chain) > certs.MaxPresented {
+		return nil, fmt.Errorf("%w: 1 to %d certificates are expected", ErrNotOurs, certs.MaxPresented)
+	}
+	presented := make([]*x509.Certificate, len(chain))
+	for i, der := range chain {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("%w: certificate %d cannot be read", ErrNotOurs, i+1)
+		}
+		presented[i] = c
+	}
+	issuers, err := p.DeviceCAs()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotOurs, err)
+	}
+	leaf := presented[0]
+	id, err := certs.VerifyDevice(presented, issuers, p.Root.Root.TrustDomain, now)
+	wrongTime := errors.Is(err, certs.ErrNotYetValid) || errors.Is(err, certs.ErrExpired)
+	switch {
+	case err != nil && !wrongTime:
+		return nil, fmt.Errorf("%w: %w", ErrNotOurs, err)
+	case id.DeviceID != e.state.DeviceID:
+		return nil, fmt.Errorf("%w: the certificate is of %s", ErrNotOurs, id.DeviceID)
+	case !identity.Matches(leaf, e.key):
+		return nil, fmt.Errorf("%w: the certificate is of another key", ErrNotOurs)
+	case wrongTime:
+		return nil, fmt.Errorf("%w: the certificate is valid from %s to %s, and this device's time is %s", ErrClock,
+			leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	return leaf, nil
+}

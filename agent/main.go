@@ -1,0 +1,55 @@
+// Sentinel-agent lives on a device: it enrolls it, keeps its key, and proves every
+// minute that it is there. Each subcommand is in a file of its own name.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/app"
+)
+
+func main() { os.Exit(execute(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// execute runs one command line and returns the exit code. Every error ends with
+// the next thing to try.
+func execute(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.Execute()
+	var code exitError
+	if errors.As(err, &code) {
+		return int(code)
+	}
+	if err == nil {
+		return app.ExitOK
+	}
+	_, _ = fmt.Fprintf(stderr, "sentinel-agent: %v\n  try: %s\n", err, advise(err))
+	return app.ExitCode(err)
+}
+
+// exitError ends the program with nothing more to say.
+type exitError int
+
+func (c exitError) Error() string { return fmt.Sprintf("exit %d", int(c)) }
+
+// usageError is a command line that cannot be understood.
+type usageError struct {
+	error
+	command string
+}
+
+func (u *usageError) Unwrap() error { return u.error }
+
+func advise(err error) string {
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return usage.command + " --help"
+	}
+	return app.Advise(err)
+}
