@@ -1,0 +1,123 @@
+# The one door: what a person does here, and CI too, is a target below.
+# "make help" lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+MODULE  := github.com/sentinel-secure-x/sentinel-secure-x
+VERSION := $(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || echo 0.0.0-dev))
+
+# Reproducible: no paths, no build stamp but the version.
+BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+           -ldflags "-s -w -X $(MODULE)/shared/version.Version=$(VERSION)"
+WITH_DB := test/postgres/with
+
+GOLANGCI_LINT_VERSION := v2.15.0
+GOLANGCI_LINT         := bin/tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
+
+# What may be set on the command line.
+FUZZTIME     ?= 5s
+HEAVY_ROUNDS ?=
+ONLY         ?=
+VECTORS      ?=
+MUTANT_FLAGS ?=
+export HEAVY_ROUNDS
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## build bin/sentinel-server and bin/sentinel-agent
+	$(BUILD) -o bin/sentinel-server ./server
+	$(BUILD) -o bin/sentinel-agent ./agent
+
+.PHONY: run
+run: build ## build, then show the whole loop on this machine and stay up
+	bin/sentinel-server demo
+
+.PHONY: test
+test: ## run all tests on SQLite and PostgreSQL with the race detector; installs what they need
+	test/postgres/ensure postgresql compiler
+	timeout --foreground --kill-after=30s 12m $(WITH_DB) env CGO_ENABLED=1 go test -race -timeout 10m ./...
+
+.PHONY: test-short
+test-short: ## run the tests without the race detector, and the slow ones in short form
+	test/postgres/ensure postgresql
+	$(WITH_DB) go test -short ./...
+
+.PHONY: test-heavy
+test-heavy: ## run the heavy suites; HEAVY_ROUNDS=N says how long
+	test/postgres/ensure postgresql
+	$(WITH_DB) go test -count=1 -tags heavy -timeout 15m ./test/heavy/...
+
+.PHONY: test-vectors
+test-vectors: ## run published test vectors through our verifiers; VECTORS=DIR says where they are
+	@test -n "$(VECTORS)" || { echo 'say where the vectors are: make test-vectors VECTORS=DIR' >&2; exit 2; }
+	@test -d "$(VECTORS)" || { echo 'there is no folder $(VECTORS)' >&2; exit 2; }
+	VECTORS="$(abspath $(VECTORS))" go test ./test/vectors -count=1 -v
+
+.PHONY: fuzz
+fuzz: ## fuzz each parser for a short while; FUZZTIME=5s says how long
+	.ci/fuzz $(FUZZTIME)
+
+.PHONY: mutants
+mutants: ## take each defence away and see a test fail; ONLY=REGEXP chooses patches
+	test/postgres/ensure postgresql
+	$(WITH_DB) go run ./test/mutants -only='$(ONLY)' $(MUTANT_FLAGS)
+
+.PHONY: vet
+vet: ## run go vet, for Linux and for Windows
+	go vet ./...
+	go vet -tags heavy ./test/...
+	GOOS=windows go vet ./agent/... ./server/... ./shared/...
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## run golangci-lint; the first time builds it, which takes minutes
+	$(GOLANGCI_LINT) run ./...
+
+$(GOLANGCI_LINT):
+	GOBIN="$(abspath bin/tools)" GOFLAGS= go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	mv bin/tools/golangci-lint $@
+
+# The generated files, printed by the code itself into the folder that is named.
+GENERATED := .env.example docs/openapi.json
+define print-generated
+@mkdir -p "$(1)/docs"
+go run ./server config example >"$(1)/.env.example"
+go run ./server openapi >"$(1)/docs/openapi.json"
+endef
+
+.PHONY: generate
+generate: ## write the generated files again: .env.example and docs/openapi.json
+	$(call print-generated,bin/generated)
+	@mkdir -p docs
+	@for file in $(GENERATED); do cp "bin/generated/$$file" "$$file"; done
+
+.PHONY: check-generated
+check-generated: ## see that the generated files are what the code says
+	$(call print-generated,bin/generated)
+	@for file in $(GENERATED); do diff -u "$$file" "bin/generated/$$file" || stale=1; done; \
+	[ -z "$${stale:-}" ] || { echo 'generated files are not current: run "make generate" and commit what changes' >&2; exit 1; }
+
+# What goreleaser does not find here it leaves out, and says so.
+PACKAGE_SKIPS = publish,sign$(if $(shell command -v syft),,$(comma)sbom)
+comma := ,
+
+.PHONY: packages
+packages: ## build archives, deb and rpm into dist/; needs goreleaser v2.15 on the PATH, and syft for the bills of materials
+	@command -v goreleaser >/dev/null || { \
+		echo 'goreleaser is not on the PATH; install it with' >&2; \
+		echo '  go install github.com/goreleaser/goreleaser/v2@v2.15.0' >&2; exit 1; }
+	@command -v syft >/dev/null || echo 'NOTE: syft is not on the PATH: no software bills of materials'
+	goreleaser release --snapshot --clean --skip=$(PACKAGE_SKIPS)
+
+.PHONY: ci
+ci: ## run everything that CI runs
+	.ci/run
+
+.PHONY: clean
+clean: ## remove what was built (bin/tools stays)
+	rm -rf dist bin/generated bin/sentinel-server bin/sentinel-agent coverage.*
