@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 )
 
 // maxDepth is far above what any message needs (3) and far below what makes a
@@ -59,6 +60,16 @@ func decodeInto(d *json.Decoder, v any) error {
 // encoding/json adds to numbers ("number 1e400").
 func word(s string) string { w, _, _ := strings.Cut(s, " "); return w }
 
+// fold brings all spellings that encoding/json takes for one name together: case,
+// and the two letters beyond ASCII that fold into it.
+func fold(r rune) rune {
+	least := r
+	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+		least = min(least, f)
+	}
+	return least
+}
+
 func or(a, b string) string {
 	if a != "" {
 		return a
@@ -90,7 +101,7 @@ func checkJSON(data []byte) error {
 		if len(stack) > 0 {
 			top := &stack[len(stack)-1]
 			if key, ok := tok.(string); ok && top.object && top.wantKey {
-				folded := strings.ToLower(key)
+				folded := strings.Map(fold, key)
 				if top.keys[folded] {
 					return fmt.Errorf("%w: a member stands twice before byte %d", ErrMalformed, d.InputOffset())
 				}

@@ -13,21 +13,24 @@ func TestDecodeRefusesWhatTwoReadersCouldReadDifferently(t *testing.T) {
 		A int               `json:"a"`
 		B string            `json:"b"`
 		F map[string]string `json:"f"`
+		K int               `json:"keys"`
+		R json.RawMessage   `json:"r"`
 	}
 	for name, body := range map[string]string{
-		"a member twice":                   `{"a":1,"a":2}`,
-		"a member twice in other case":     `{"a":1,"A":2}`,
-		"a member twice by escape":         `{"a":1,"\u0061":2}`,
-		"a member twice in an inner value": `{"f":{"x":"1","x":"2"}}`,
-		"an unknown member":                `{"a":1,"is_admin":true}`,
-		"data after the end":               `{"a":1} {}`,
-		"a stray bracket":                  `{"a":1}]`,
-		"a number as text":                 `{"a":"7"}`,
-		"a fraction":                       `{"a":1.5}`,
-		"a number out of range":            `{"a":1e400}`,
-		"cut short":                        `{"a":1`,
-		"nothing":                          ``,
-		"deep nesting":                     strings.Repeat("[", 100) + strings.Repeat("]", 100),
+		"a member twice":                        `{"a":1,"a":2}`,
+		"a member twice in other case":          `{"a":1,"A":2}`,
+		"a member twice in a letter that folds": `{"keys":1,"key\u017f":2}`,
+		"a member twice by escape":              `{"a":1,"\u0061":2}`,
+		"a member twice in an inner value":      `{"f":{"x":"1","x":"2"}}`,
+		"an unknown member":                     `{"a":1,"is_admin":true}`,
+		"data after the end":                    `{"a":1} {}`,
+		"a stray bracket":                       `{"a":1}]`,
+		"a number as text":                      `{"a":"7"}`,
+		"a fraction":                            `{"a":1.5}`,
+		"a number out of range":                 `{"a":1e400}`,
+		"cut short":                             `{"a":1`,
+		"nothing":                               ``,
+		"deep nesting":                          `{"r":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -236,3 +236,10 @@ func (s *Service) Active(kind certs.Kind) (*x509.Certificate, error) {
 	a, err := s.active(kind)
 	return a.Certificate, err
 }
+
+// SigningCA is the authority that issues now, with its key. It is for tests that
+// need certificates that this package would not issue.
+func (s *Service) SigningCA(kind certs.Kind) (certs.CA, error) {
+	a, err := s.active(kind)
+	return a.CA, err
+}
