@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ import (
 func TestEveryCodeOfTheProtocolHasItsStatus(t *testing.T) {
 	t.Parallel()
 	declared := map[protocol.Code]bool{}
-	for _, path := range []string{"../../../shared/protocol/problem.go", "codes.go"} {
+	for _, path := range []string{filepath.Join("..", "..", "..", "shared", "protocol", "problem.go"), "codes.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
 		if err != nil {
 			t.Fatal(err)
