@@ -91,7 +91,7 @@ func (p *program) demo(ctx context.Context, agent string, once bool) (err error)
 		{"trust", s.showTrust},
 	} {
 		s.step++
-		s.say("\n%d. %s", s.step, step.name)
+		s.sayf("\n%d. %s", s.step, step.name)
 		stepCtx, cancel := context.WithTimeout(ctx, stepTime)
 		err := step.do(stepCtx)
 		cancel()
@@ -100,13 +100,13 @@ func (p *program) demo(ctx context.Context, agent string, once bool) (err error)
 		}
 	}
 	if once {
-		s.say("\nEvery step worked.")
+		s.sayf("\nEvery step worked.")
 		return nil
 	}
 	s.stayUp()
 	select {
 	case <-ctx.Done():
-		s.say("\nStopping; the temporary directory is removed.")
+		s.sayf("\nStopping; the temporary directory is removed.")
 		return nil
 	case err := <-ended:
 		ended <- nil
@@ -114,7 +114,7 @@ func (p *program) demo(ctx context.Context, agent string, once bool) (err error)
 	}
 }
 
-func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+func (s *stage) sayf(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
 
 func findAgent(path string) (string, error) {
 	if path == "" {
@@ -157,9 +157,9 @@ func (s *stage) startServer(ctx, serverCtx context.Context, ended chan<- error) 
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	s.say("   a server with an embedded database, in %s", s.dir)
-	s.say("   people   %s", settings.PeopleURL)
-	s.say("   devices  %s (mutual TLS)", settings.MachineURL)
+	s.sayf("   a server with an embedded database, in %s", s.dir)
+	s.sayf("   people   %s", settings.PeopleURL)
+	s.sayf("   devices  %s (mutual TLS)", settings.MachineURL)
 	return nil
 }
 
@@ -188,7 +188,7 @@ func (s *stage) signIn(ctx context.Context) error {
 		}
 		api.token = out.Token
 		s.clients[a.name] = api
-		s.say("   %s (%s) signed in", a.name, a.role)
+		s.sayf("   %s (%s) signed in", a.name, a.role)
 	}
 	return nil
 }
@@ -198,12 +198,12 @@ func (s *stage) makeToken(ctx context.Context) error {
 	if err := s.clients["olivia"].do(ctx, "POST", "/api/enroll-tokens", in, &s.token); err != nil {
 		return err
 	}
-	s.say("   olivia made an enrollment token for two devices: %s...", s.token.Secret[:10])
+	s.sayf("   olivia made an enrollment token for two devices: %s...", s.token.Secret[:10])
 	return nil
 }
 
 func (s *stage) stayUp() {
-	s.say(`
+	s.sayf(`
 The device demo-1 goes on sending heartbeats. To look around, in another terminal:
 
   export SENTINEL_SERVER=%[1]s

@@ -45,7 +45,7 @@ func (s *safeBuffer) String() string {
 // startAgent starts a subcommand of the agent with its own state directory.
 func (s *stage) startAgent(id, in string, args ...string) (*agentProcess, error) {
 	a := &agentProcess{id: id, state: filepath.Join(s.dir, "agents", id), out: &safeBuffer{}, done: make(chan error, 1)}
-	a.cmd = exec.Command(s.agent, append(args, "--state-dir", a.state)...)
+	a.cmd = exec.Command(s.agent, append(args, "--state-dir", a.state)...) //nolint:gosec // G204: the agent beside this program, or the one named by --agent
 	a.cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	a.cmd.Stdin, a.cmd.Stdout, a.cmd.Stderr = strings.NewReader(in), a.out, a.out
 	if err := os.MkdirAll(filepath.Dir(a.state), 0o700); err != nil {
@@ -110,7 +110,7 @@ func (s *stage) letIn(ctx context.Context, a *agentProcess) error {
 	if err != nil {
 		return err
 	}
-	s.say("   %s asks to join and prints its key code %s", a.id, printed)
+	s.sayf("   %s asks to join and prints its key code %s", a.id, printed)
 	var waiting *review
 	err = until(ctx, func() (bool, error) {
 		var list page[review]
@@ -134,7 +134,7 @@ func (s *stage) letIn(ctx context.Context, a *agentProcess) error {
 	if err := s.clients["ben"].do(ctx, "POST", "/api/enrollments/"+waiting.EnrollmentID+"/review", in, nil); err != nil {
 		return err
 	}
-	s.say("   ben compared the key codes and approved %s", a.id)
+	s.sayf("   ben compared the key codes and approved %s", a.id)
 	select {
 	case err := <-a.done:
 		a.done <- err
@@ -152,7 +152,7 @@ func (a *agentProcess) failed() error {
 	select {
 	case err := <-a.done:
 		a.done <- err
-		return fmt.Errorf("sentinel-agent for %s ended (%v): %s", a.id, err, tail(a.out.String()))
+		return fmt.Errorf("sentinel-agent for %s ended (%w): %s", a.id, err, tail(a.out.String()))
 	default:
 		return nil
 	}
@@ -176,7 +176,7 @@ func (s *stage) checkCertificates(ctx context.Context) error {
 		if len(d.Certificates) != 1 {
 			return fmt.Errorf("%s has %d certificates", id, len(d.Certificates))
 		}
-		s.say("   %s holds serial %s until %s; its key never left it", id, d.Certificates[0].Serial, when(d.Certificates[0].NotAfter))
+		s.sayf("   %s holds serial %s until %s; its key never left it", id, d.Certificates[0].Serial, when(d.Certificates[0].NotAfter))
 	}
 	return nil
 }
@@ -197,7 +197,7 @@ func (s *stage) heartbeats(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.say("   %s: %d heartbeats over mutual TLS, each stored before it was acknowledged", id, d.Counter)
+		s.sayf("   %s: %d heartbeats over mutual TLS, each stored before it was acknowledged", id, d.Counter)
 	}
 	return nil
 }
@@ -215,13 +215,13 @@ func (s *stage) revoke(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.say("   olivia revoked demo-2; %.1f s later it was refused on its open connection", time.Since(begin).Seconds())
+	s.sayf("   olivia revoked demo-2; %.1f s later it was refused on its open connection", time.Since(begin).Seconds())
 	return nil
 }
 
 // refusalOf is what the device's own status says it was refused for.
 func (s *stage) refusalOf(ctx context.Context, id string) (string, error) {
-	out, err := exec.CommandContext(ctx, s.agent, "status", "--output", "json", "--state-dir", filepath.Join(s.dir, "agents", id)).Output()
+	out, err := exec.CommandContext(ctx, s.agent, "status", "--output", "json", "--state-dir", filepath.Join(s.dir, "agents", id)).Output() //nolint:gosec // G204: as in startAgent
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return "", err
@@ -246,7 +246,7 @@ func (s *stage) showTrust(ctx context.Context) error {
 		if d.Trust.Verdict != want || len(d.Trust.Reasons) == 0 {
 			return fmt.Errorf("%s is %s, and should be %s", id, d.Trust.Verdict, want)
 		}
-		s.say("   %s is %s: %s", id, d.Trust.Verdict, d.Trust.Reasons[0].Text)
+		s.sayf("   %s is %s: %s", id, d.Trust.Verdict, d.Trust.Reasons[0].Text)
 	}
 	return nil
 }

@@ -43,8 +43,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		return exitOK
 	}
 	fmt.Fprintln(errOut, "error: "+err.Error())
-	var usage usageError
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
 	return exitError
@@ -116,8 +115,7 @@ func noStrayArguments(c *cobra.Command) {
 // settings loads the server's settings.
 func (p *program) settings() (*config.Config, error) {
 	c, err := config.Load(p.environ, p.file)
-	var problems config.Problems
-	if errors.As(err, &problems) {
+	if _, ok := errors.AsType[config.Problems](err); ok {
 		return nil, fmt.Errorf("%w\nsee what each setting means: sentinel-server config example", err)
 	}
 	return c, err

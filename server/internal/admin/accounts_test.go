@@ -80,11 +80,11 @@ func TestChangesOfAnAccount(t *testing.T) {
 			t.Errorf("bob is %+v", got)
 		}
 		w.pass(time.Second)
-		if got, err = w.Update(ctx, by, bob.ID, Change{Disabled: to(true)}); err != nil || got.Active() {
+		if got, err = w.Update(ctx, by, bob.ID, Change{Disabled: new(true)}); err != nil || got.Active() {
 			t.Errorf("disable: %+v, %v", got, err)
 		}
 		w.pass(time.Second)
-		if got, err = w.Update(ctx, by, bob.ID, Change{Disabled: to(false), Password: to("a phrase chosen anew")}); err != nil || !got.Active() {
+		if got, err = w.Update(ctx, by, bob.ID, Change{Disabled: new(false), Password: new("a phrase chosen anew")}); err != nil || !got.Active() {
 			t.Errorf("enable: %+v, %v", got, err)
 		}
 		if _, _, err := w.SignIn(ctx, attempt("bob", "a phrase chosen anew")); err != nil {
@@ -112,7 +112,7 @@ func TestChangesOfAnAccount(t *testing.T) {
 			"nothing":          {Reason: "why not"},
 			"an unknown role":  {Role: to(authz.Role("root"))},
 			"an unknown grant": {Grants: &[]authz.Permission{"*"}},
-			"a weak password":  {Password: to("short")},
+			"a weak password":  {Password: new("short")},
 			"a long reason":    {Role: to(authz.Viewer), Reason: strings.Repeat("x", maxReason+1)},
 		} {
 			var invalid *InvalidError
@@ -121,7 +121,7 @@ func TestChangesOfAnAccount(t *testing.T) {
 			}
 		}
 		for _, id := range []string{"", "x", "00000000-0000-7000-8000-000000000000"} {
-			if _, err := w.Update(ctx, by, id, Change{Role: to(authz.Viewer), Password: to(goodPassword)}); !errors.Is(err, ErrNotFound) {
+			if _, err := w.Update(ctx, by, id, Change{Role: to(authz.Viewer), Password: new(goodPassword)}); !errors.Is(err, ErrNotFound) {
 				t.Errorf("account %q: %v", id, err)
 			}
 		}
@@ -130,7 +130,7 @@ func TestChangesOfAnAccount(t *testing.T) {
 		if err := w.ChangePassword(ctx, self, "not my password", "a phrase chosen anew"); !errors.Is(err, ErrSignIn) {
 			t.Errorf("own password without the current one: %v", err)
 		}
-		for _, c := range []Change{{Role: to(authz.Security)}, {Disabled: to(true)}} {
+		for _, c := range []Change{{Role: to(authz.Security)}, {Disabled: new(true)}} {
 			if _, err := w.Update(ctx, by, root.ID, c); !errors.Is(err, ErrLastAdmin) {
 				t.Errorf("the last admin: %v", err)
 			}
@@ -155,7 +155,7 @@ func TestTwoAdminsCannotRemoveEachOther(t *testing.T) {
 				for _, name := range []string{fmt.Sprintf("a%d", round-1), fmt.Sprintf("b%d", round-1)} {
 					row, err := accountBy(ctx, w.d.Read(), "name", name)
 					must(t, err)
-					_, err = w.Update(ctx, authz.Host("test"), row.ID, Change{Disabled: to(true)})
+					_, err = w.Update(ctx, authz.Host("test"), row.ID, Change{Disabled: new(true)})
 					must(t, err)
 				}
 			}

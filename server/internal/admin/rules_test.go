@@ -101,10 +101,10 @@ func TestChangesSayWhatTheyEnd(t *testing.T) {
 		"demotion":        {Change{Role: to(authz.Viewer)}, true, true},
 		"same role":       {Change{Role: to(authz.Admin)}, false, false},
 		"grant":           {Change{Grants: &[]authz.Permission{authz.EnrollmentReview}}, true, false},
-		"disable":         {Change{Disabled: to(true)}, true, true},
-		"password":        {Change{Password: to("x")}, true, false},
-		"enable, active":  {Change{Disabled: to(false)}, false, false},
-		"demote, disable": {Change{Role: to(authz.Viewer), Disabled: to(true)}, true, true},
+		"disable":         {Change{Disabled: new(true)}, true, true},
+		"password":        {Change{Password: new("x")}, true, false},
+		"enable, active":  {Change{Disabled: new(false)}, false, false},
+		"demote, disable": {Change{Role: to(authz.Viewer), Disabled: new(true)}, true, true},
 	} {
 		a := admin
 		ends, loses := a.apply(c.change, now)

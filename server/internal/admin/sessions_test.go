@@ -24,7 +24,7 @@ func TestALostRightIsLostAtOnce(t *testing.T) {
 		host := authz.Host("test")
 		for name, lose := range map[string]func(c Caller) error{
 			"disabled": func(c Caller) error {
-				_, err := w.Update(ctx, host, c.Account.ID, Change{Disabled: to(true)})
+				_, err := w.Update(ctx, host, c.Account.ID, Change{Disabled: new(true)})
 				return err
 			},
 			"demoted": func(c Caller) error {
@@ -32,7 +32,7 @@ func TestALostRightIsLostAtOnce(t *testing.T) {
 				return err
 			},
 			"password reset": func(c Caller) error {
-				_, err := w.Update(ctx, host, c.Account.ID, Change{Password: to("quite another phrase")})
+				_, err := w.Update(ctx, host, c.Account.ID, Change{Password: new("quite another phrase")})
 				return err
 			},
 			"grant changed": func(c Caller) error {

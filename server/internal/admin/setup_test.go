@@ -114,4 +114,5 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func to[T any](v T) *T { return &v }
+//go:fix inline
+func to[T any](v T) *T { return new(v) }

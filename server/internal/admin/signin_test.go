@@ -25,7 +25,7 @@ func TestSigningIn(t *testing.T) {
 		gone, err := accountBy(ctx, w.d.Read(), "name", "gone")
 		must(t, err)
 		root := w.account("root", authz.Admin)
-		_, err = w.Update(ctx, authz.Host("test"), gone.ID, Change{Disabled: to(true)})
+		_, err = w.Update(ctx, authz.Host("test"), gone.ID, Change{Disabled: new(true)})
 		must(t, err)
 
 		token, c := w.signIn("Alice")
@@ -83,7 +83,7 @@ func TestSigningIn(t *testing.T) {
 		t.Run("a password that changes meanwhile opens nothing", func(t *testing.T) {
 			row, err := accountBy(ctx, w.d.Read(), "name", "root")
 			must(t, err)
-			_, err = w.Update(ctx, authz.Host("test"), root.ID, Change{Password: to("another phrase entirely")})
+			_, err = w.Update(ctx, authz.Host("test"), root.ID, Change{Password: new("another phrase entirely")})
 			must(t, err)
 			if _, _, err := w.open(ctx, attempt("root", goodPassword), row); !errors.Is(err, ErrSignIn) {
 				t.Fatalf("got %v", err)
@@ -112,7 +112,7 @@ func TestSigningIn(t *testing.T) {
 			if !strings.Contains(dump, c.Session.ID) {
 				t.Fatal("the dump is not one")
 			}
-			for _, word := range strings.Fields(dump) {
+			for word := range strings.FieldsSeq(dump) {
 				if _, err := w.Authenticate(ctx, word); !errors.Is(err, ErrSignedOut) {
 					t.Fatalf("%q opens a session: %v", word, err)
 				}

@@ -65,7 +65,7 @@ func TestADayOfAnAdministrator(t *testing.T) {
 
 		var log List[AuditEntry]
 		s.get("/api/audit?object_kind=account&object_id=bob&action="+audit.AccountDisable, root, &log)
-		if len(log.Items) != 1 || log.Items[0].Actor != "root" || log.Items[0].Reason != "left us" || log.Items[0].Source != "192.0.2.1" || log.Items[0].RequestID != w.Header().Get("X-Request-Id") {
+		if len(log.Items) != 1 || log.Items[0].Actor != "root" || log.Items[0].Reason != "left us" || log.Items[0].Source != "192.0.2.1" || log.Items[0].RequestID != w.Header().Get("X-Request-ID") {
 			t.Errorf("audit: %+v", log)
 		}
 		s.get("/api/audit?result=refused", root, &log)

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
-	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
@@ -52,7 +51,7 @@ func (a *API) listAudit(ctx context.Context, in *listAuditIn) (*listOut[AuditEnt
 	}
 	page, err := a.deps.AuditLog(ctx, audit.Filter{
 		ActorID: in.Actor, Action: in.Action, ObjectKind: in.ObjectKind, ObjectID: in.ObjectID, Result: in.Result,
-		Since: db.At(in.Since), Until: db.At(in.Until), Limit: in.Limit, After: in.After,
+		Since: in.Since, Until: in.Until, Limit: in.Limit, After: in.After,
 	})
 	if err != nil {
 		return nil, err

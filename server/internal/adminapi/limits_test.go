@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -203,7 +204,7 @@ func TestTooManySignInsAreToldWhenToComeBack(t *testing.T) {
 	s.account("root", authz.Admin)
 	throttled := 0
 	for i := range 14 {
-		r := httptest.NewRequest("POST", "/api/admin/login", strings.NewReader(`{"name":"root","password":"wrong"}`))
+		r := httptest.NewRequest(http.MethodPost, "/api/admin/login", strings.NewReader(`{"name":"root","password":"wrong"}`))
 		r.Header.Set("Content-Type", "application/json")
 		for _, h := range []string{"X-Forwarded-For", "X-Real-IP", "True-Client-IP", "Forwarded"} {
 			r.Header.Set(h, fmt.Sprintf("203.0.113.%d", i))
@@ -254,7 +255,7 @@ func TestAnErrorThatNobodyExpectsKeepsItsTextInside(t *testing.T) {
 		if got := s.code(w); got != want || strings.Contains(w.Body.String(), "inner") {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
-		if log := s.log.String(); !strings.Contains(log, "inner text of the database") || !strings.Contains(log, w.Header().Get("X-Request-Id")) {
+		if log := s.log.String(); !strings.Contains(log, "inner text of the database") || !strings.Contains(log, w.Header().Get("X-Request-ID")) {
 			t.Errorf("logged %s", log)
 		}
 	}
@@ -270,7 +271,7 @@ func FuzzLogin(f *testing.F) {
 	s := &site{t: f}
 	s.serve(Deps{SignIns: signIns{t: f, err: admin.ErrSignIn}})
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r := httptest.NewRequest("POST", "/api/admin/login", strings.NewReader(string(body)))
+		r := httptest.NewRequest(http.MethodPost, "/api/admin/login", strings.NewReader(string(body)))
 		r.Header.Set("Content-Type", "application/json")
 		w := s.send(r)
 		var p protocol.Problem

@@ -167,7 +167,7 @@ func TestOnlyOneBearerTokenInItsHeaderIsBelieved(t *testing.T) {
 		"another header":       func(r *http.Request) { r.Header.Set("X-Auth-Token", token) },
 		"a list of tokens":     func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token+", Bearer x") },
 	} {
-		r, err := http.NewRequestWithContext(t.Context(), "GET", "/api/admin/me", http.NoBody)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/api/admin/me", http.NoBody)
 		must(t, err)
 		put(r)
 		w := s.send(r)

@@ -152,21 +152,19 @@ var refusals = []struct {
 // refusal turns an error into a problem. An unknown one is internal, and its text
 // goes to the log only.
 func (a *API) refusal(ctx context.Context, err error) error {
-	var throttled *admin.ThrottledError
-	if errors.As(err, &throttled) {
+	if throttled, ok := errors.AsType[*admin.ThrottledError](err); ok {
 		p := newProblem(ctx, protocol.CodeRateLimited, "")
 		p.headers.Set("Retry-After", httpkit.RetryAfter(throttled.After))
 		return p
 	}
-	var invalid *admin.InvalidError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*admin.InvalidError](err); ok {
 		return newProblem(ctx, httpkit.CodeInvalid, invalid.Error())
 	}
 	for _, known := range refusals {
 		if !errors.Is(err, known.err) {
 			continue
 		}
-		if known.err == authz.ErrDenied {
+		if errors.Is(known.err, authz.ErrDenied) {
 			a.note(ctx, acting(ctx).Actor, audit.Entry{Action: audit.Access, ObjectKind: "act", Reason: string(known.code)})
 		}
 		p := newProblem(ctx, known.code, "")
@@ -178,8 +176,7 @@ func (a *API) refusal(ctx context.Context, err error) error {
 		}
 		return p
 	}
-	var p *Problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
 	}
 	a.logError(ctx, err)

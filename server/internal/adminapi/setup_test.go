@@ -147,7 +147,7 @@ func (s *site) code(w *httptest.ResponseRecorder) protocol.Code {
 	}
 	var p protocol.Problem
 	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Header().Get("Content-Type") != httpkit.ProblemMediaType || p.Status != w.Code || p.Code == "" ||
-		p.Instance != "urn:uuid:"+w.Header().Get("X-Request-Id") {
+		p.Instance != "urn:uuid:"+w.Header().Get("X-Request-ID") {
 		s.t.Errorf("no problem of ours: %d %q %s", w.Code, w.Header().Get("Content-Type"), w.Body)
 	}
 	return p.Code

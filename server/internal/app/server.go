@@ -103,8 +103,8 @@ func (s *Server) surfaces() error {
 	guards := admins.Guards()
 	guards[httpkit.KindMonitoring] = httpkit.MonitoringGuard([]byte(s.Config.MetricsToken))
 	s.people = httpkit.NewMux(httpkit.Options{Surface: "people", Guards: guards, Limiter: limiter, Metrics: metrics, Log: s.Log})
-	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/live", Policy: httpkit.Anonymous}, http.HandlerFunc(health.Live))
-	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/ready", Policy: httpkit.Anonymous}, http.HandlerFunc(s.health.ServeReady))
+	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/live", Policy: httpkit.Anonymous}, http.HandlerFunc(httpkit.Live))
+	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/ready", Policy: httpkit.Anonymous}, httpkit.Ready(s.health.Report))
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/metrics", Policy: httpkit.MonitoringToken}, promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
 	admins.Register(s.people)
 	return nil

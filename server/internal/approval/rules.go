@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -68,10 +69,8 @@ func judge(r *Request, before []string, v Vote, now time.Time) error {
 	case v.Person == "" || v.Person == r.Requester:
 		return ErrOwn
 	}
-	for _, p := range before {
-		if p == v.Person {
-			return ErrVoted
-		}
+	if slices.Contains(before, v.Person) {
+		return ErrVoted
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -99,9 +100,7 @@ func (r *Refusals) Flush(ctx context.Context, all bool) error {
 func writeCount(ctx context.Context, tx db.Tx, who Actor, e Entry, more int, since time.Time) error {
 	who.RequestID = ""
 	details := map[string]string{"repeated": strconv.Itoa(more), "since": since.UTC().Format(time.RFC3339)}
-	for k, v := range e.Details {
-		details[k] = v
-	}
+	maps.Copy(details, e.Details)
 	e.Details = details
 	return Write(ctx, tx, who, e)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/uptrace/bun"
 
@@ -47,8 +48,8 @@ type Filter struct {
 	ObjectKind string
 	ObjectID   string
 	Result     Result
-	Since      db.Micros // at or after
-	Until      db.Micros // before
+	Since      time.Time // at or after
+	Until      time.Time // before
 	Limit      int       // 1 to 500; 0 takes 50
 	After      string    // the Next of the page before
 }
@@ -79,11 +80,11 @@ func List(ctx context.Context, q bun.IDB, f Filter) (Page, error) {
 			sel = sel.Where("? = ?", bun.Ident(c.column), c.value)
 		}
 	}
-	if f.Since != 0 {
-		sel = sel.Where("at >= ?", f.Since)
+	if !f.Since.IsZero() {
+		sel = sel.Where("at >= ?", db.At(f.Since))
 	}
-	if f.Until != 0 {
-		sel = sel.Where("at < ?", f.Until)
+	if !f.Until.IsZero() {
+		sel = sel.Where("at < ?", db.At(f.Until))
 	}
 	if f.After != "" {
 		at, id, err := parseCursor(f.After)

@@ -93,7 +93,7 @@ func Help() string {
 func wrap(text string, limit int) []string {
 	var lines []string
 	line := ""
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if line != "" && len(line)+1+len(word) > limit {
 			lines = append(lines, line)
 			line = ""

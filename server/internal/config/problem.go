@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -36,10 +37,8 @@ func (ps *Problems) add(key, message, fix string) {
 // has says whether a problem names one of the keys.
 func (ps Problems) has(keys ...string) bool {
 	for _, p := range ps {
-		for _, k := range keys {
-			if p.Key == k {
-				return true
-			}
+		if slices.Contains(keys, p.Key) {
+			return true
 		}
 	}
 	return false

@@ -9,6 +9,7 @@ import (
 // refusals apply.
 type Profile string
 
+// The profiles, from the loosest to the strictest.
 const (
 	Trial      Profile = "trial"
 	Staging    Profile = "staging"
@@ -18,6 +19,7 @@ const (
 // LogFormat is how log lines are written to standard error.
 type LogFormat string
 
+// The formats.
 const (
 	LogJSON LogFormat = "json"
 	LogText LogFormat = "text"

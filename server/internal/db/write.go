@@ -94,8 +94,7 @@ func (d *DB) attempt(ctx context.Context, level sql.IsolationLevel, f func(conte
 }
 
 func retryable(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code == "40001" || pg.Code == "40P01"
 	}
 	var lite *sqlite.Error
@@ -104,8 +103,7 @@ func retryable(err error) bool {
 
 // IsDuplicate reports whether err says that a unique key is taken.
 func IsDuplicate(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code == "23505"
 	}
 	var lite *sqlite.Error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/uptrace/bun"
@@ -119,7 +120,7 @@ func Refuse(ctx context.Context, tx db.Tx, in db.Instance, beats []Beat) (map[st
 		if row != nil {
 			r.Counter = row.Counter
 		}
-		if r.Cause == ErrStale || r.Cause == ErrClone {
+		if errors.Is(r.Cause, ErrStale) || errors.Is(r.Cause, ErrClone) {
 			if err := tx.NewUpdate().Model((*Counter)(nil)).Set("refused = refused + 1").
 				Where("device_id = ?", b.DeviceID).Returning("refused").Scan(ctx, &r.InARow); err != nil {
 				return nil, err

@@ -64,8 +64,7 @@ func (a *API) heartbeat(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer, err := a.flow.Heartbeat(r.Context(), id, &h)
-	var epoch *flow.EpochError
-	if errors.As(err, &epoch) {
+	if epoch, ok := errors.AsType[*flow.EpochError](err); ok {
 		p := httpkit.NewProblem(r.Context(), protocol.CodeEpochChanged, "")
 		p.Epoch, p.Nonce, p.Counter = epoch.Epoch, epoch.Nonce, epoch.Counter
 		httpkit.WriteProblem(w, p)

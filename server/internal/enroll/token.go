@@ -76,7 +76,7 @@ func CheckLabels(labels map[string]string) error {
 			return fmt.Errorf("%w: a label's key must be 1 to 64 of a-z, 0-9, '.', '_' and '-'", ErrTokenTerms)
 		}
 		if err := protocol.CheckText("the label "+k, v, 200); err != nil {
-			return fmt.Errorf("%w: %v", ErrTokenTerms, err)
+			return fmt.Errorf("%w: %w", ErrTokenTerms, err)
 		}
 	}
 	return nil
@@ -111,12 +111,12 @@ func (t *Token) Usable(now time.Time) error {
 
 // Standing names what Usable says: usable, used-up, expired or revoked.
 func (t *Token) Standing(now time.Time) string {
-	switch t.Usable(now) {
-	case ErrTokenRevoked:
+	switch err := t.Usable(now); {
+	case errors.Is(err, ErrTokenRevoked):
 		return "revoked"
-	case ErrTokenExpired:
+	case errors.Is(err, ErrTokenExpired):
 		return "expired"
-	case ErrTokenUsedUp:
+	case errors.Is(err, ErrTokenUsedUp):
 		return "used-up"
 	}
 	return "usable"

@@ -150,14 +150,14 @@ func TestAOneTimeTokenLetsOneDeviceIn(t *testing.T) {
 func TestATokenIsRefusedWithItsOwnReason(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(w *world) {
-		secret, id := w.token(enroll.NewToken{Uses: 3, Life: time.Hour})
+		secret, _ := w.token(enroll.NewToken{Uses: 3, Life: time.Hour})
 		w.clock.Add(time.Hour - time.Microsecond)
 		w.must(w.agent("in-time").ask(secret))
 		w.clock.Add(time.Microsecond)
 		if err := w.agent("late").ask(secret); !errors.Is(err, enroll.ErrTokenExpired) {
 			w.Errorf("at its expiry: %v", err)
 		}
-		secret, id = w.token(enroll.NewToken{Uses: 3})
+		secret, id := w.token(enroll.NewToken{Uses: 3})
 		w.must(w.enroll.RevokeToken(w.Context(), w.by, id, "leaked"))
 		if err := w.agent("e").ask(secret); !errors.Is(err, enroll.ErrTokenRevoked) {
 			w.Errorf("revoked: %v", err)

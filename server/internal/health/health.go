@@ -7,8 +7,6 @@ package health
 
 import (
 	"context"
-	"encoding/json"
-	"net/http"
 	"sync"
 	"time"
 )
@@ -79,23 +77,8 @@ func (s *Service) Ready(ctx context.Context) Report {
 	return report
 }
 
-// Live answers that the process does.
-func Live(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write([]byte(`{"live":true}`))
-}
-
-// ServeReady answers with the report: 200 when ready, 503 when not.
-func (s *Service) ServeReady(w http.ResponseWriter, r *http.Request) {
-	report := s.Ready(r.Context())
-	body, err := json.Marshal(report)
-	if err != nil { // types of ours that always encode
-		w.WriteHeader(http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	if !report.Ready {
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	_, _ = w.Write(body)
+// Report is Ready and whether it is.
+func (s *Service) Report(ctx context.Context) (Report, bool) {
+	r := s.Ready(ctx)
+	return r, r.Ready
 }

@@ -20,7 +20,7 @@ func takeBody(route Route, next http.Handler) http.Handler {
 		media = "application/json"
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		code := protocol.Code("")
+		var code protocol.Code
 		switch {
 		case r.ContentLength > route.MaxBody:
 			code = protocol.CodeTooLarge

@@ -5,7 +5,7 @@ import "net/http"
 // setHeaders sets what every answer carries. A surface that serves pages replaces
 // Content-Security-Policy with its own.
 func setHeaders(h http.Header, r *http.Request, id string) {
-	h.Set("X-Request-Id", id)
+	h.Set("X-Request-ID", id)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Referrer-Policy", "no-referrer")

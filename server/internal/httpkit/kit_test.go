@@ -74,7 +74,7 @@ func TestTheSourceIsThePeerWhateverHeadersSay(t *testing.T) {
 		"@":                                 {"local", "local"},
 		"":                                  {"local", "local"},
 	} {
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.RemoteAddr = peer
 		for _, h := range []string{"X-Forwarded-For", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "Forwarded", "X-Client-IP", "Client-IP"} {
 			r.Header.Set(h, "203.0.113.99")
@@ -95,7 +95,7 @@ func TestTheLimiterCountsSourcesApart(t *testing.T) {
 	k := NewMux(Options{Limiter: l, Now: func() time.Time { return now }})
 	k.Handle(Route{Method: "GET", Pattern: "/", Policy: Anonymous}, text("x"))
 	send := func(peer, forged string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.RemoteAddr = peer
 		r.Header.Set("X-Forwarded-For", forged)
 		w := httptest.NewRecorder()
@@ -151,7 +151,7 @@ func TestAHeadOverItsLimitIsRefused(t *testing.T) {
 	server.Config = NewServer(text("x"), nil, Limits{})
 	server.Start()
 	defer server.Close()
-	r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL, nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ type Limiter struct {
 func NewLimiter(perSecond float64, burst, size int, now func() time.Time) (*Limiter, error) {
 	sources, err := lru.New[string, *rate.Limiter](size)
 	if now == nil {
-		now = time.Now
+		now = time.Now //nolint:forbidigo // the default of an argument
 	}
 	return &Limiter{sources, rate.Limit(perSecond), burst, now}, err
 }

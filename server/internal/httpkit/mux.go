@@ -32,7 +32,7 @@ type Mux struct {
 // NewMux makes a surface without routes.
 func NewMux(o Options) *Mux {
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = time.Now //nolint:forbidigo // the default of an argument
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -70,7 +70,7 @@ func problem(t testing.TB, w *httptest.ResponseRecorder) protocol.Problem {
 	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Header().Get("Content-Type") != ProblemMediaType {
 		t.Fatalf("%d %s is no problem: %s", w.Code, w.Header().Get("Content-Type"), w.Body)
 	}
-	if p.Status != w.Code || p.Title == "" || p.Type != protocol.ProblemType+string(p.Code) || p.Instance != "urn:uuid:"+w.Header().Get("X-Request-Id") {
+	if p.Status != w.Code || p.Title == "" || p.Type != protocol.ProblemType+string(p.Code) || p.Instance != "urn:uuid:"+w.Header().Get("X-Request-ID") {
 		t.Errorf("the problem does not agree with its answer: %d %+v", w.Code, p)
 	}
 	return p
@@ -112,10 +112,10 @@ func TestEveryAnswerCarriesItsHeadersAndAnIDOfOurOwn(t *testing.T) {
 	k := newKit(t)
 	uuid7 := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 	for _, path := range []string{"/open", "/nowhere", "/panic", "/metrics"} {
-		r := httptest.NewRequest("GET", path, nil)
-		r.Header.Set("X-Request-Id", "00000000-0000-7000-8000-000000000000")
+		r := httptest.NewRequest(http.MethodGet, path, nil)
+		r.Header.Set("X-Request-ID", "00000000-0000-7000-8000-000000000000")
 		h := k.do(r).Header()
-		if id := h.Get("X-Request-Id"); !uuid7.MatchString(id) || strings.HasPrefix(id, "00000000") {
+		if id := h.Get("X-Request-ID"); !uuid7.MatchString(id) || strings.HasPrefix(id, "00000000") {
 			t.Errorf("%s: id %q", path, id)
 		}
 		for name, want := range map[string]string{
@@ -162,22 +162,22 @@ func TestWhatIsNotThereIsRefusedAsAProblem(t *testing.T) {
 func TestAPanicCostsOneRequest(t *testing.T) {
 	t.Parallel()
 	k := newKit(t)
-	w := k.do(httptest.NewRequest("GET", "/panic", nil))
+	w := k.do(httptest.NewRequest(http.MethodGet, "/panic", nil))
 	if p := problem(t, w); p.Code != protocol.CodeInternal || strings.Contains(w.Body.String(), "unexpected value") {
 		t.Errorf("answered %s", w.Body)
 	}
-	if log := k.log.String(); !strings.Contains(log, "panic in a handler") || !strings.Contains(log, "mux_test.go") || !strings.Contains(log, w.Header().Get("X-Request-Id")) {
+	if log := k.log.String(); !strings.Contains(log, "panic in a handler") || !strings.Contains(log, "mux_test.go") || !strings.Contains(log, w.Header().Get("X-Request-ID")) {
 		t.Errorf("logged %s", log)
 	}
 	func() {
 		defer func() {
-			if p := recover(); p != http.ErrAbortHandler {
+			if p := recover(); p != any(http.ErrAbortHandler) {
 				t.Errorf("an answer that had begun must end the connection, got %v", p)
 			}
 		}()
-		k.do(httptest.NewRequest("GET", "/late-panic", nil))
+		k.do(httptest.NewRequest(http.MethodGet, "/late-panic", nil))
 	}()
-	if w := k.do(httptest.NewRequest("GET", "/open", nil)); w.Body.String() != "open" {
+	if w := k.do(httptest.NewRequest(http.MethodGet, "/open", nil)); w.Body.String() != "open" {
 		t.Errorf("afterwards: %d %s", w.Code, w.Body)
 	}
 }
@@ -235,7 +235,7 @@ func TestMetricsNeedTheirToken(t *testing.T) {
 		"": 401, "Bearer": 401, "Bearer ": 401, "Bearer x": 401, "Basic monitoring canary": 401, "Bearer monitoring canar": 401,
 		"Bearer monitoring canary": 200, "bearer monitoring canary": 200,
 	} {
-		r := httptest.NewRequest("GET", "/metrics", nil)
+		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 		if header != "" {
 			r.Header.Set("Authorization", header)
 		}
@@ -247,14 +247,14 @@ func TestMetricsNeedTheirToken(t *testing.T) {
 			t.Errorf("%q: no challenge", header)
 		}
 	}
-	two := httptest.NewRequest("GET", "/metrics", nil)
+	two := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	two.Header["Authorization"] = []string{"Bearer x", "Bearer monitoring canary"}
 	if w := k.do(two); w.Code != 401 {
 		t.Errorf("two headers: %d", w.Code)
 	}
 	open := MonitoringGuard(nil)(Route{}, text("x"))
 	w := httptest.NewRecorder()
-	r := httptest.NewRequest("GET", "/metrics", nil)
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	r.Header.Set("Authorization", "Bearer ")
 	if open.ServeHTTP(w, r); w.Code != 401 {
 		t.Errorf("no token configured: %d", w.Code)
@@ -278,8 +278,8 @@ func TestLabelsDoNotGrowWithWhatCallersSend(t *testing.T) {
 	}
 	send := func(i int) {
 		for _, r := range []*http.Request{
-			httptest.NewRequest("GET", fmt.Sprintf("/things/%d?q=%d", i, i), nil),
-			httptest.NewRequest("GET", fmt.Sprintf("/random/%d", i), nil),
+			httptest.NewRequest(http.MethodGet, fmt.Sprintf("/things/%d?q=%d", i, i), nil),
+			httptest.NewRequest(http.MethodGet, fmt.Sprintf("/random/%d", i), nil),
 			httptest.NewRequest(fmt.Sprintf("M%d", i), "/open", nil),
 		} {
 			k.do(r)
@@ -301,11 +301,11 @@ func TestLabelsDoNotGrowWithWhatCallersSend(t *testing.T) {
 func TestTheLogNamesTheRouteAndNothingThatWasSent(t *testing.T) {
 	t.Parallel()
 	k := newKit(t)
-	r := httptest.NewRequest("GET", "/things/canary-path?token=canary-query", nil)
+	r := httptest.NewRequest(http.MethodGet, "/things/canary-path?token=canary-query", nil)
 	r.Header.Set("Authorization", "Bearer canary-token")
 	r.Header.Set("Cookie", "s=canary-cookie")
 	r.Header.Set("User-Agent", "canary-agent")
-	r.Header.Set("X-Request-Id", "canary-id")
+	r.Header.Set("X-Request-ID", "canary-id")
 	r.Header.Set("X-Forwarded-For", "canary-source")
 	k.do(r)
 	k.do(httptest.NewRequest("CANARY-METHOD", "/canary-unknown", nil))
@@ -321,7 +321,7 @@ func TestTheLogNamesTheRouteAndNothingThatWasSent(t *testing.T) {
 	if err := json.NewDecoder(&k.log).Decode(&line); err != nil {
 		t.Fatal(err)
 	}
-	if line.Route != "/things/{id}" || line.Method != "GET" || line.Source != "192.0.2.1" || line.Status != 200 || line.Surface != "people" || line.RequestID == "" {
+	if line.Route != "/things/{id}" || line.Method != http.MethodGet || line.Source != "192.0.2.1" || line.Status != 200 || line.Surface != "people" || line.RequestID == "" {
 		t.Errorf("logged %+v", line)
 	}
 }
@@ -331,9 +331,9 @@ func TestTheRequestIDReachesTheHandler(t *testing.T) {
 	k := newKit(t)
 	var got string
 	k.Handle(Route{Method: "GET", Pattern: "/id", Policy: Anonymous}, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = RequestID(r.Context()) }))
-	w := k.do(httptest.NewRequest("GET", "/id", nil))
-	if got == "" || got != w.Header().Get("X-Request-Id") {
-		t.Fatalf("handler saw %q, caller %q", got, w.Header().Get("X-Request-Id"))
+	w := k.do(httptest.NewRequest(http.MethodGet, "/id", nil))
+	if got == "" || got != w.Header().Get("X-Request-ID") {
+		t.Fatalf("handler saw %q, caller %q", got, w.Header().Get("X-Request-ID"))
 	}
 	if RequestID(context.Background()) != "" {
 		t.Fatal("an id outside a request")

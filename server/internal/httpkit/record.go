@@ -1,6 +1,7 @@
 package httpkit
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -42,7 +43,7 @@ func (m *Mux) recovered(rec *recorder, r *http.Request, p any) (abort bool) {
 	if p == nil {
 		return false
 	}
-	if p == http.ErrAbortHandler {
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		return true
 	}
 	text := fmt.Sprint(p)
