@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 )
@@ -152,8 +153,7 @@ func (s *supervisor) stop(failed *running, grace time.Duration) error {
 		s.stopTogether(time.After(grace / 10))
 	}
 	var late []string
-	for i := len(s.parts) - 1; i >= 0; i-- {
-		r := s.parts[i]
+	for _, r := range slices.Backward(s.parts) {
 		switch {
 		case !r.isDone():
 			late = append(late, r.Name)
@@ -171,8 +171,7 @@ func (s *supervisor) stop(failed *running, grace time.Duration) error {
 // stopInOrder asks the parts one after another; false means that the grace ran
 // out on the way.
 func (s *supervisor) stopInOrder(over <-chan time.Time) bool {
-	for i := len(s.parts) - 1; i >= 0; i-- {
-		r := s.parts[i]
+	for _, r := range slices.Backward(s.parts) {
 		r.ask()
 		select {
 		case <-r.done:

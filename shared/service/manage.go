@@ -12,6 +12,7 @@ import (
 // State is where a service stands with its manager.
 type State string
 
+// The states.
 const (
 	NotInstalled State = "not installed"
 	Stopped      State = "stopped"
@@ -21,13 +22,13 @@ const (
 )
 
 var (
-	// ErrInstalled: a service of this name exists. It is never overwritten.
+	// ErrInstalled says that a service of this name exists; it is never overwritten.
 	ErrInstalled = errors.New("service is already installed")
-	// ErrNotInstalled: there is no service of this name to act on.
+	// ErrNotInstalled says that there is no service of this name to act on.
 	ErrNotInstalled = errors.New("service is not installed")
-	// ErrNoManager: this host has no service manager that we support.
+	// ErrNoManager says that this host has no service manager that we support.
 	ErrNoManager = errors.New("no supported service manager (systemd or Windows) runs here")
-	// ErrPackaged: the service came with a package, which alone may remove it.
+	// ErrPackaged says that the service came with a package, which alone may remove it.
 	ErrPackaged = errors.New("service belongs to a package; remove the package instead")
 )
 

@@ -25,6 +25,6 @@ func notify(socket, state string) {
 	if err != nil {
 		return
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	_, _ = conn.Write([]byte(state))
 }

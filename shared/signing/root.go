@@ -127,7 +127,7 @@ func checkCAs(name string, ders [][]byte, seen map[string]bool) error {
 	}
 	own := map[string]bool{}
 	for _, c := range list {
-		spki := string(c.RawSubjectPublicKeyInfo)
+		spki := string(c.RawSubjectPublicKeyInfo) //nolint:staticcheck // SA6001: it is stored below
 		if seen[spki] {
 			return fmt.Errorf("%w: %s: a key that may issue to servers may not issue to devices", ErrRule, name)
 		}

@@ -114,5 +114,4 @@ func must(t testing.TB, err error) {
 	}
 }
 
-//go:fix inline
 func to[T any](v T) *T { return new(v) }

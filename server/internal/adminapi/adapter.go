@@ -37,7 +37,7 @@ type adapter API
 func (c *adapter) Handle(op *huma.Operation, h func(huma.Context)) {
 	for _, variable := range pathVariables.FindAllStringSubmatch(op.Path, -1) {
 		if !slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool { return p.In == "path" && p.Name == variable[1] }) {
-			panic("adminapi: " + op.OperationID + " has no input for {" + variable[1] + "}; is it in an embedded type that is not exported?")
+			panic("adminapi: " + op.OperationID + " has no input for {" + variable[1] + "}; is it in an embedded type that is not exported?") //nolint:forbidigo // a mistake in this program, found when it starts
 		}
 	}
 	route := httpkit.Route{Method: op.Method, Pattern: op.Path}

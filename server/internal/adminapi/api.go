@@ -93,7 +93,7 @@ func (a *API) OpenAPI() []byte { return slices.Clone(a.openAPI()) }
 func (a *API) describe() []byte {
 	doc, err := json.MarshalIndent(a.huma.OpenAPI(), "", "  ")
 	if err != nil {
-		panic(err) // a description that cannot be written is a mistake in a type
+		panic(err) //nolint:forbidigo // a mistake in this program, found when it starts
 	}
 	return append(doc, '\n')
 }

@@ -101,7 +101,7 @@ func (s setting) store(c *Config, text string) *fault {
 		}
 		*p = d
 	default:
-		panic(fmt.Sprintf("config: %s has a type that cannot be loaded", s.Key))
+		panic(fmt.Sprintf("config: %s has a type that cannot be loaded", s.Key)) //nolint:forbidigo // a mistake in this program, found when it starts
 	}
 	return nil
 }
@@ -128,7 +128,7 @@ func (s setting) text(c *Config) string {
 	case *time.Duration:
 		return compact(*p)
 	}
-	panic(fmt.Sprintf("config: %s has a type that cannot be written", s.Key))
+	panic(fmt.Sprintf("config: %s has a type that cannot be written", s.Key)) //nolint:forbidigo // a mistake in this program, found when it starts
 }
 
 // compact writes 168h where Duration.String writes 168h0m0s.
@@ -154,7 +154,7 @@ func splitList(text string) []string {
 // must is for the tags of Config, which a test decodes in full.
 func must[T any](v T, err error) T {
 	if err != nil {
-		panic("config: a tag of Config is wrong: " + err.Error())
+		panic("config: a tag of Config is wrong: " + err.Error()) //nolint:forbidigo // a mistake in this program, found when it starts
 	}
 	return v
 }

@@ -134,7 +134,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add("SENTINEL_JWT_SECRET_FILE", "/dev/null")
 	f.Add("SENTINEL_DATABASE_URL", "postgres://u:hunter2hunter2@[::1/d")
 	f.Fuzz(func(t *testing.T, key, value string) {
-		if _, byFile := secretOfFile(key); byFile {
+		if strings.HasSuffix(key, fileSuffix) {
 			return // the paths of the machine that runs this are no input
 		}
 		c, err := Load([]string{key + "=" + value}, "")

@@ -37,7 +37,7 @@ type loader struct {
 func (l *loader) load(s setting) {
 	if def := s.defaultIn(l.config.Profile); def != "" {
 		if f := s.decode(l.config, def); f != nil {
-			panic("config: the default of " + s.Key + " " + f.message)
+			panic("config: the default of " + s.Key + " " + f.message) //nolint:forbidigo // a mistake in this program, found when it starts
 		}
 	}
 	for _, src := range l.sources {

@@ -31,15 +31,8 @@ func known(key string) bool {
 	if _, ok := byKey[key]; ok {
 		return true
 	}
-	_, ok := secretOfFile(key)
-	return ok
-}
-
-// secretOfFile returns the secret whose file key names.
-func secretOfFile(key string) (setting, bool) {
 	name, ok := strings.CutSuffix(key, fileSuffix)
-	s := byKey[name]
-	return s, ok && s.Secret
+	return ok && byKey[name].Secret
 }
 
 // source is where values stand: the environment or the settings file.

@@ -51,17 +51,17 @@ type endpoint struct {
 func (m *Mux) Handle(route Route, h http.Handler) {
 	name := route.Method + " " + route.Pattern
 	if route.Method == "" || !strings.HasPrefix(route.Pattern, "/") || route.MaxBody < 0 {
-		panic("httpkit: a route needs a method, a path and a body limit: " + name)
+		panic("httpkit: a route needs a method, a path and a body limit: " + name) //nolint:forbidigo // a mistake in this program, found when it starts
 	}
 	h = takeBody(route, h)
 	switch kind := route.Policy.Kind(); {
 	case kind == "":
-		panic("httpkit: a route without a policy: " + name)
+		panic("httpkit: a route without a policy: " + name) //nolint:forbidigo // a mistake in this program, found when it starts
 	case kind == KindPermission && !route.Policy.Permission().Known():
-		panic("httpkit: a route with a permission that does not exist: " + name)
+		panic("httpkit: a route with a permission that does not exist: " + name) //nolint:forbidigo // a mistake in this program, found when it starts
 	case kind == KindAnonymous:
 	case m.o.Guards[kind] == nil:
-		panic(fmt.Sprintf("httpkit: %s has no guard for %s: %s", m.o.Surface, kind, name))
+		panic(fmt.Sprintf("httpkit: %s has no guard for %s: %s", m.o.Surface, kind, name)) //nolint:forbidigo // a mistake in this program, found when it starts
 	default:
 		h = m.o.Guards[kind](route, h)
 	}
@@ -85,7 +85,7 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		abort := m.recovered(rec, r, p)
 		m.done(rec, r, found, begin)
 		if abort {
-			panic(http.ErrAbortHandler) // ends the connection: part of an answer is on its way
+			panic(http.ErrAbortHandler) //nolint:forbidigo // ends the connection: part of an answer is on its way
 		}
 	}()
 	if m.o.Limiter != nil {
