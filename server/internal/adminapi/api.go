@@ -73,6 +73,7 @@ func New(deps Deps) *API {
 	a := &API{deps: deps}
 	a.huma = huma.NewAPI(config(deps.Version), (*adapter)(a))
 	a.routes()
+	a.describeOthers()
 	a.openAPI = sync.OnceValue(a.describe)
 	return a
 }
