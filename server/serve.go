@@ -42,6 +42,9 @@ func (p *program) serve(ctx context.Context) (err error) {
 	if settings.Profile == config.Trial {
 		fmt.Fprintf(p.err, "\n*** TRIAL: this server makes its own secrets and keys in %s. ***\n*** Not for real devices: set SENTINEL_PROFILE=production for those. ***\n\n", settings.DataDir)
 	}
+	if accounts, _, err := s.Admin.List(ctx, "", 1); err == nil && len(accounts) == 0 {
+		fmt.Fprintln(p.err, "Nobody can sign in yet. Make the first account with: sentinel-server admin create --local --name NAME --role admin\n(with SQLite, stop this server for it).")
+	}
 	go func() {
 		select {
 		case <-s.Ready():

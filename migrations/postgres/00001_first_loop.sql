@@ -229,16 +229,3 @@ CREATE TABLE approval_votes (
     at                BIGINT NOT NULL,
     PRIMARY KEY (approval_id, person)
 );
-
-CREATE TABLE schedules (
-    name              TEXT PRIMARY KEY,
-    next_at           BIGINT NOT NULL
-);
-
-CREATE TABLE presence (
-    service           TEXT NOT NULL,
-    node              TEXT NOT NULL,
-    version           TEXT NOT NULL,
-    seen_at           BIGINT NOT NULL,
-    PRIMARY KEY (service, node)
-);

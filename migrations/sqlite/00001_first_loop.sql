@@ -229,16 +229,3 @@ CREATE TABLE approval_votes (
     at                INTEGER NOT NULL,
     PRIMARY KEY (approval_id, person)
 ) STRICT;
-
-CREATE TABLE schedules (
-    name              TEXT PRIMARY KEY,
-    next_at           INTEGER NOT NULL
-) STRICT;
-
-CREATE TABLE presence (
-    service           TEXT NOT NULL,
-    node              TEXT NOT NULL,
-    version           TEXT NOT NULL,
-    seen_at           INTEGER NOT NULL,
-    PRIMARY KEY (service, node)
-) STRICT;

@@ -30,6 +30,9 @@ func migrated(t *testing.T, url string) *db.DB {
 	if _, err := d.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	if err := exec(d, "CREATE TABLE notes (name TEXT PRIMARY KEY, next_at BIGINT NOT NULL)"); err != nil {
+		t.Fatal(err)
+	}
 	return d
 }
 
@@ -46,7 +49,7 @@ func TestAWriteIsAllOrNothing(t *testing.T) {
 		d := migrated(t, url)
 		boom := errors.New("boom")
 		insert := func(ctx context.Context, tx db.Tx) error {
-			_, err := tx.ExecContext(ctx, "INSERT INTO schedules (name, next_at) VALUES ('a', 1)")
+			_, err := tx.ExecContext(ctx, "INSERT INTO notes (name, next_at) VALUES ('a', 1)")
 			return err
 		}
 		if err := d.Write(t.Context(), func(ctx context.Context, tx db.Tx) error {
@@ -61,7 +64,7 @@ func TestAWriteIsAllOrNothing(t *testing.T) {
 				panic("in the middle")
 			})
 		}()
-		n, err := d.Read().NewSelect().Table("schedules").Count(t.Context())
+		n, err := d.Read().NewSelect().Table("notes").Count(t.Context())
 		if err != nil || n != 0 {
 			t.Fatalf("%d rows stand, %v", n, err)
 		}
@@ -101,13 +104,13 @@ func TestConcurrentWritesComeOutAsIfOneAfterTheOther(t *testing.T) {
 					err := d.Write(context.Background(), func(ctx context.Context, tx db.Tx) error {
 						var n int
 						prefix := fmt.Sprintf("r%d-%%", round)
-						if err := tx.NewSelect().ColumnExpr("COUNT(*)").Table("schedules").Where("name LIKE ?", prefix).Scan(ctx, &n); err != nil {
+						if err := tx.NewSelect().ColumnExpr("COUNT(*)").Table("notes").Where("name LIKE ?", prefix).Scan(ctx, &n); err != nil {
 							return err
 						}
 						if n > 0 {
 							return nil
 						}
-						_, err := tx.ExecContext(ctx, "INSERT INTO schedules (name, next_at) VALUES (?, 1)", fmt.Sprintf("r%d-%d", round, i))
+						_, err := tx.ExecContext(ctx, "INSERT INTO notes (name, next_at) VALUES (?, 1)", fmt.Sprintf("r%d-%d", round, i))
 						return err
 					})
 					if err != nil {
@@ -117,7 +120,7 @@ func TestConcurrentWritesComeOutAsIfOneAfterTheOther(t *testing.T) {
 			}
 			wg.Wait()
 		}
-		n, err := d.Read().NewSelect().Table("schedules").Count(t.Context())
+		n, err := d.Read().NewSelect().Table("notes").Count(t.Context())
 		if err != nil || n != 20 {
 			t.Fatalf("%d rows of 20, %v", n, err)
 		}

@@ -119,8 +119,8 @@ func otherCA(t *testing.T) (certs.CA, crypto.Signer) {
 // PKI-01
 func TestADeviceRouteAnswersNobodyWithoutTheDevicesOwnCertificate(t *testing.T) {
 	t.Parallel()
-	dbtest.Both(t, func(t *testing.T, url string) {
-		w := newWorld(t, url, servertest.Options{})
+	dbtest.Both(t, func(t *testing.T, database string) {
+		w := newWorld(t, database, servertest.Options{})
 		d := w.device("edge-1")
 		d.MustBeat()
 		before, guarded := w.state(), 0
@@ -191,7 +191,7 @@ func TestACertificateThatExpiresOnAnOpenConnectionIsRefusedThere(t *testing.T) {
 	d := w.device("edge-1")
 	dials := countDials(d)
 	d.MustBeat()
-	clock.advance(29 * time.Second)
+	clock.advance(28 * time.Second)
 	d.MustBeat()
 	clock.advance(2 * time.Second)
 	if p, err := d.Beat(); err != nil || p == nil || p.Code != protocol.CodeCertificateExpired {
