@@ -22,8 +22,7 @@ func execute(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.Execute()
-	var code exitError
-	if errors.As(err, &code) {
+	if code, ok := errors.AsType[exitError](err); ok {
 		return int(code)
 	}
 	if err == nil {
@@ -47,8 +46,7 @@ type usageError struct {
 func (u *usageError) Unwrap() error { return u.error }
 
 func advise(err error) string {
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if usage, ok := errors.AsType[*usageError](err); ok {
 		return usage.command + " --help"
 	}
 	return app.Advise(err)

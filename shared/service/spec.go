@@ -32,6 +32,9 @@ type Spec struct {
 	// StateDirectory (systemd only) is the directory below /var/lib that the
 	// service owns, the only one it can write to.
 	StateDirectory string
+	// Final (systemd only) is an exit code after which starting again is no use, 0
+	// for none: a person must act first.
+	Final int
 	// ReadsHost (systemd only) leaves open what a program needs that reports
 	// facts about its host: interfaces, devices, users, other processes.
 	ReadsHost bool
@@ -62,6 +65,7 @@ func Agent() Spec {
 		Arguments:      []string{"run"},
 		EnvFile:        "/etc/sentinel/agent.env",
 		StateDirectory: "sentinel-agent",
+		Final:          3, // not enrolled
 		ReadsHost:      true,
 	}
 }

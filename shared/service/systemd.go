@@ -3,6 +3,7 @@ package service
 import (
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -45,6 +46,9 @@ func SystemdUnit(s Spec) string {
 	}
 	u.set("Restart", "always")
 	u.set("RestartSec", "2")
+	if s.Final != 0 {
+		u.set("RestartPreventExitStatus", strconv.Itoa(s.Final))
+	}
 	u.comment("Longer than the program takes to stop by itself.")
 	u.set("TimeoutStopSec", "90")
 	u.set("LimitNOFILE", "65536")

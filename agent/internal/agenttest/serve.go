@@ -4,8 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -31,7 +30,7 @@ func ServeOn(listener net.Listener, cert tls.Certificate, h http.Handler) (stop 
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	conf := certs.ServerTLS(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil })
-	server := &http.Server{Handler: h, Protocols: &protocols, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
+	server := &http.Server{Handler: h, Protocols: &protocols, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -60,7 +59,8 @@ func Refuse(w http.ResponseWriter, status int, p protocol.Problem) {
 func write(w http.ResponseWriter, status int, mediaType string, v any) {
 	data, err := json.Marshal(v)
 	if err != nil {
-		panic(err)
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
 	}
 	w.Header().Set("Content-Type", mediaType)
 	w.WriteHeader(status)

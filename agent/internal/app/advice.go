@@ -81,7 +81,6 @@ var advices = []struct {
 // Advise says the next thing to try after err.
 func Advise(err error) string {
 	var refused *enroll.RefusedError
-	var refusal *link.RefusalError
 	var problems config.Problems
 	switch {
 	case errors.As(err, &refused) && refused.Code != "":
@@ -96,7 +95,7 @@ func Advise(err error) string {
 			return a.try
 		}
 	}
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*link.RefusalError](err); ok {
 		return adviseCode(refusal.Problem.Code)
 	}
 	return "sentinel-agent status shows how the device stands; sentinel-agent --help lists the commands"

@@ -43,8 +43,7 @@ func TestEveryProblemIsToldAtOnceAndNoValueIsRepeated(t *testing.T) {
 		Environ: []string{"SENTINEL_AGENT_TOKEN=s3cret with blanks", "SENTINEL_AGENT_SERVR=s3cret", "SENTINEL_AGENT_MIN_INTERVAL=s3cret"},
 		File:    file(t, "SENTINEL_AGENT_LOG_LEVEL=s3cret\nSENTINEL_AGENT_LOG_LEVEL=info\ns3cret\nSENTINEL_AGENT_PROXY=\"http://s3cret:1\"\n"),
 	})
-	var problems Problems
-	if !errors.As(err, &problems) {
+	if _, ok := errors.AsType[Problems](err); !ok {
 		t.Fatalf("got %v", err)
 	}
 	for _, want := range []string{

@@ -29,7 +29,6 @@ type Setting struct {
 	Flag    string
 	Default string // as text; "" for none
 	About   string // one sentence
-	Secret  bool
 
 	read func(*Config, string) error // its text says what to write instead, and never quotes the value
 }
@@ -49,7 +48,7 @@ func Settings() []Setting {
 		{Key: "DEVICE_ID", Flag: "device-id", About: "name of this device; without it the host name is used if it is fit", read: readDeviceID},
 		{Key: "CA_FINGERPRINT", Flag: "ca-fingerprint", About: "SHA-256 of the server's CA certificate in hex, as the console shows it", read: readDigest(func(c *Config) *string { return &c.CAFingerprint })},
 		{Key: "FLEET_ROOT", Flag: "fleet-root", About: "SHA-256 of the first fleet root in hex; without it the server's own is trusted on first use", read: readDigest(func(c *Config) *string { return &c.FleetRoot })},
-		{Key: "TOKEN", Flag: "token", About: "enrollment token; - reads it from standard input", Secret: true, read: readToken},
+		{Key: "TOKEN", Flag: "token", About: "enrollment token; - reads it from standard input", read: readToken},
 	}
 }
 

@@ -184,8 +184,7 @@ func (e *enrollment) findKey() (crypto.Signer, error) {
 // end turns an outcome into what the person is told, and clears away what cannot
 // go on.
 func (e *enrollment) end(err error) error {
-	var refusal *link.RefusalError
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*link.RefusalError](err); ok {
 		switch code := refusal.Problem.Code; {
 		case over[code]:
 			err = &RefusedError{Code: code, Reason: refusal.Problem.Error()}

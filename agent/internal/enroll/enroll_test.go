@@ -2,7 +2,6 @@ package enroll
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
@@ -188,6 +187,23 @@ func TestALostAnswerOrARestartGoesOnWithTheSameEnrollment(t *testing.T) {
 	})
 }
 
+func TestAKeyThatGotLostIsNotReplacedOnceTheServerHasIt(t *testing.T) {
+	t.Parallel()
+	desk := agenttest.NewDesk(t, time.Now)
+	desk.Pending = 1 << 30
+	dev := newDevice(t, desk)
+	dev.Wait = time.Minute
+	if _, err := dev.enroll(t); !errors.Is(err, ErrPending) {
+		t.Fatal(err)
+	}
+	if err := identity.Remove(dev.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dev.enroll(t); !errors.Is(err, identity.ErrNoKey) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAnotherEnrollmentIsNotBegunOverTheOneUnderWay(t *testing.T) {
 	t.Parallel()
 	desk := agenttest.NewDesk(t, time.Now)
@@ -349,123 +365,6 @@ func TestTheTokenIsNotShownToAnybodyElse(t *testing.T) {
 		}
 		if _, err := journal.Read(dev.Dir); err != nil {
 			t.Errorf("the enrollment is gone: %v", err)
-		}
-	})
-}
-
-func TestWhatDoesNotFitIsNotAccepted(t *testing.T) {
-	t.Parallel()
-	for name, spoil := range map[string]func(t *testing.T, d *agenttest.Desk, r *protocol.EnrollResult){
-		"no certificate": func(_ *testing.T, _ *agenttest.Desk, r *protocol.EnrollResult) { r.Certificates = nil },
-		"too many":       func(_ *testing.T, _ *agenttest.Desk, r *protocol.EnrollResult) { r.Certificates = make([][]byte, 100) },
-		"garbage":        func(_ *testing.T, _ *agenttest.Desk, r *protocol.EnrollResult) { r.Certificates = [][]byte{{1}} },
-		"another key's": func(t *testing.T, d *agenttest.Desk, r *protocol.EnrollResult) {
-			r.Certificates = d.Fleet.IssueDevice(t, "edge-1", agenttest.Key(t).Public(), time.Now(), time.Hour)
-		},
-		"another device's": func(t *testing.T, d *agenttest.Desk, r *protocol.EnrollResult) {
-			r.Certificates = d.Fleet.IssueDevice(t, "edge-2", d.Key(t), time.Now(), time.Hour)
-		},
-		"another fleet's certificate": func(t *testing.T, d *agenttest.Desk, r *protocol.EnrollResult) {
-			r.Certificates = agenttest.NewFleet(t, time.Now()).IssueDevice(t, "edge-1", d.Key(t), time.Now(), time.Hour)
-		},
-		"no fleet root": func(_ *testing.T, _ *agenttest.Desk, r *protocol.EnrollResult) { r.FleetRoots = nil },
-		"another fleet's root": func(t *testing.T, _ *agenttest.Desk, r *protocol.EnrollResult) {
-			root, _ := agenttest.NewFleet(t, time.Now()).Root(t)
-			r.FleetRoots = []json.RawMessage{root}
-		},
-		"no policy": func(_ *testing.T, _ *agenttest.Desk, r *protocol.EnrollResult) { r.PolicyBundle = nil },
-		"a stranger's policy": func(t *testing.T, d *agenttest.Desk, r *protocol.EnrollResult) {
-			_, digest := d.Fleet.Root(t)
-			r.PolicyBundle = agenttest.NewFleet(t, time.Now()).Bundle(t, digest, 1, d.Fleet.Now, time.Hour)
-		},
-		"no epoch": func(_ *testing.T, _ *agenttest.Desk, r *protocol.EnrollResult) { r.Epoch = "" },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			desk := agenttest.NewDesk(t, time.Now)
-			desk.Issue = func(r *protocol.EnrollResult) { spoil(t, desk, r) }
-			dev := newDevice(t, desk)
-			if _, err := dev.enroll(t); !errors.Is(err, ErrNotOurs) && !errors.Is(err, link.ErrBadAnswer) {
-				t.Fatalf("got %v", err)
-			}
-			if s, err := journal.Read(dev.Dir); err != nil || s.Enrolled != nil {
-				t.Fatalf("kept %+v, %v", s, err)
-			}
-			desk.Issue = nil // once the server is right again, it goes on
-			if _, err := dev.enroll(t); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
-	t.Run("first use: a root that does not know this server's CA", func(t *testing.T) {
-		t.Parallel()
-		desk := agenttest.NewDesk(t, time.Now)
-		other := agenttest.NewFleet(t, time.Now())
-		desk.Issue = func(r *protocol.EnrollResult) {
-			root, digest := other.Root(t)
-			r.FleetRoots = []json.RawMessage{root}
-			r.PolicyBundle = other.Bundle(t, digest, 1, other.Now, time.Hour)
-			r.Certificates = other.IssueDevice(t, "edge-1", desk.Key(t), time.Now(), time.Hour)
-		}
-		dev := newDevice(t, desk)
-		dev.FirstRoot = ""
-		if _, err := dev.enroll(t); !errors.Is(err, ErrNotOurs) {
-			t.Fatalf("got %v", err)
-		}
-	})
-	t.Run("another key code", func(t *testing.T) {
-		t.Parallel()
-		desk := agenttest.NewDesk(t, time.Now)
-		desk.OnRequest = func(w http.ResponseWriter, _ int) bool {
-			agenttest.Answer(w, 202, protocol.EnrollAnswer{EnrollmentID: desk.Requests[0].EnrollmentID, KeyCode: "0000-0000-0000-0000", Nonce: "n"})
-			return true
-		}
-		if _, err := newDevice(t, desk).enroll(t); !errors.Is(err, ErrNotOurs) {
-			t.Fatalf("got %v", err)
-		}
-	})
-}
-
-// ENR-14: a wrong clock is told plainly, and putting it right is all that is
-// needed.
-func TestAWrongClockIsToldAndDoesNoLastingHarm(t *testing.T) {
-	t.Parallel()
-	for name, off := range map[string]time.Duration{
-		"ten years behind": -10 * 365 * 24 * time.Hour,
-		"a day behind":     -24 * time.Hour,
-		"a day ahead":      25 * time.Hour,
-		"ten years ahead":  10 * 365 * 24 * time.Hour,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			desk := agenttest.NewDesk(t, time.Now)
-			dev := newDevice(t, desk)
-			right := dev.Now
-			dev.Now = func() time.Time { return right().Add(off) }
-			if _, err := dev.enroll(t); !errors.Is(err, ErrClock) {
-				t.Fatalf("got %v", err)
-			}
-			dev.Now = right
-			if _, err := dev.enroll(t); err != nil {
-				t.Fatal(err)
-			}
-			enrolledState(t, dev.Dir)
-		})
-	}
-	t.Run("a certificate that begins in ten minutes", func(t *testing.T) {
-		t.Parallel()
-		desk := agenttest.NewDesk(t, time.Now)
-		desk.Issue = func(r *protocol.EnrollResult) {
-			r.Certificates = desk.Fleet.IssueDevice(t, "edge-1", desk.Key(t), time.Now().Add(11*time.Minute), time.Hour)
-		}
-		dev := newDevice(t, desk)
-		if _, err := dev.enroll(t); !errors.Is(err, ErrClock) || !strings.Contains(err.Error(), "valid from") {
-			t.Fatalf("got %v", err)
-		}
-		right := dev.Now
-		dev.Now = func() time.Time { return right().Add(12 * time.Minute) }
-		if _, err := dev.enroll(t); err != nil {
-			t.Fatal(err)
 		}
 	})
 }

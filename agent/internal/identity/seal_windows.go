@@ -4,7 +4,7 @@ package identity
 
 import (
 	"errors"
-	"unsafe"
+	"unsafe" //nolint:depguard // the system hands out memory that only a pointer names
 
 	"golang.org/x/sys/windows"
 )
@@ -39,8 +39,9 @@ func dpapi(data []byte, call func(in, out *windows.DataBlob) error) ([]byte, err
 	if err := call(&in, &out); err != nil {
 		return nil, err
 	}
+	//nolint:gosec // the system filled in both fields, and takes its memory back by address
 	defer func() { _, _ = windows.LocalFree(windows.Handle(unsafe.Pointer(out.Data))) }()
-	result := unsafe.Slice(out.Data, out.Size)
+	result := unsafe.Slice(out.Data, out.Size) //nolint:gosec // as above
 	defer clear(result)
 	return append([]byte(nil), result...), nil
 }

@@ -5,7 +5,7 @@ package journal
 import (
 	"fmt"
 	"os"
-	"unsafe"
+	"unsafe" //nolint:depguard // access lists are read by address
 
 	"golang.org/x/sys/windows"
 )
@@ -57,6 +57,7 @@ func checkOwner(dir string, _ os.FileInfo) error {
 		switch ace.Header.AceType {
 		case windows.ACCESS_DENIED_ACE_TYPE:
 		case windows.ACCESS_ALLOWED_ACE_TYPE:
+			//nolint:gosec // the SID begins in this field and goes on behind it, as ACCESS_ALLOWED_ACE says
 			if sid := (*windows.SID)(unsafe.Pointer(&ace.SidStart)); !contains(own, sid) {
 				return fmt.Errorf("%w: %s lets in %s", ErrLoose, dir, sid)
 			}

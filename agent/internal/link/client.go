@@ -150,12 +150,10 @@ func explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	var unverified *tls.CertificateVerificationError
-	if errors.As(err, &unverified) {
+	if unverified, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return fmt.Errorf("%w: %w", ErrNotServer, unverified.Err)
 	}
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) { // its text repeats the address
+	if wrapped, ok := errors.AsType[*url.Error](err); ok { // its text repeats the address
 		err = wrapped.Err
 	}
 	return fmt.Errorf("%w: %w", ErrNoAnswer, err)

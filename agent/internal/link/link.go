@@ -62,9 +62,8 @@ func (l *Link) round(ctx context.Context) time.Duration {
 		return 0
 	}
 	reaction := React(err)
-	var refusal *RefusalError
 	var retryAfter time.Duration
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*RefusalError](err); ok {
 		retryAfter = refusal.RetryAfter
 	}
 	wait := l.pace.after(reaction, retryAfter)
@@ -163,13 +162,26 @@ func (l *Link) refused(err error) error {
 	case reaction == AtOnce && p.Epoch == "":
 		return fmt.Errorf("%w: a change of epoch that names none", ErrBadAnswer)
 	case reaction == AtOnce:
-		if stored := l.Journal.Update(func(s *journal.State) { s.Enrolled.Epoch, s.Enrolled.Nonce = p.Epoch, p.Nonce }); stored != nil {
+		if stored := l.Journal.Update(func(s *journal.State) {
+			e := s.Enrolled
+			e.Epoch, e.Nonce, e.Counter = p.Epoch, p.Nonce, lift(e.Counter, p.Counter)
+		}); stored != nil {
 			return stored
 		}
 	case reaction.Lasting():
 		return errors.Join(err, l.remember(p.Code))
 	}
 	return err
+}
+
+// lift is the counter to go on above: the server's own, when an operator resynced
+// a device that was put back to an earlier state. It only rises, and no further
+// than one heartbeat may, so that no server can use up the range.
+func lift(own, server int64) int64 {
+	if server <= own || server-own > protocol.MaxCounterJump {
+		return own
+	}
+	return server
 }
 
 // remember keeps a refusal for `status`, once for as long as it stays the same.

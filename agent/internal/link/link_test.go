@@ -103,6 +103,35 @@ func TestAfterAChangeOfEpochItGoesOnAtOnceInTheNewOne(t *testing.T) {
 	})
 }
 
+func TestAfterAResyncItGoesOnAboveTheServersCounter(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ told, next int64 }{
+		"above its own":                {500, 501},
+		"below its own":                {0, 2},
+		"as far as a heartbeat may":    {1 + protocol.MaxCounterJump, 2 + protocol.MaxCounterJump},
+		"further than a heartbeat may": {2 + protocol.MaxCounterJump, 2},
+		"the end of the range":         {protocol.MaxCounter, 2},
+		"below nothing":                {-5, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, func(t *testing.T, w *world) {
+				w.answer = func(rw http.ResponseWriter, hb protocol.Heartbeat, _ int) {
+					if hb.Nonce == "" {
+						agenttest.Refuse(rw, 409, protocol.Problem{Code: protocol.CodeEpochChanged, Epoch: agenttest.NextEpoch, Nonce: "fresh", Counter: c.told})
+						return
+					}
+					accept(rw, hb)
+				}
+				w.run(30 * time.Second)
+				if len(w.beats) != 2 || w.beats[1].Counter != c.next {
+					t.Fatalf("went on with %+v", w.beats)
+				}
+			})
+		})
+	}
+}
+
 func TestAServerThatIsNeverInItsEpochIsNotHammered(t *testing.T) {
 	t.Parallel()
 	for name, epoch := range map[string]string{"another each time": agenttest.NextEpoch, "none at all": "", "not an id": "\x1b[2J"} {
@@ -110,7 +139,13 @@ func TestAServerThatIsNeverInItsEpochIsNotHammered(t *testing.T) {
 			t.Parallel()
 			inWorld(t, func(t *testing.T, w *world) {
 				w.random = 0.5
-				w.answer = refuseAll(409, protocol.Problem{Code: protocol.CodeEpochChanged, Epoch: epoch})
+				w.answer = func(rw http.ResponseWriter, hb protocol.Heartbeat, nth int) {
+					if nth > 1000 { // a device that hammers would never let time pass
+						accept(rw, hb)
+						return
+					}
+					agenttest.Refuse(rw, 409, protocol.Problem{Code: protocol.CodeEpochChanged, Epoch: epoch})
+				}
 				w.run(time.Hour)
 				if n := len(w.beats); n > 60 {
 					t.Errorf("%d heartbeats in an hour", n)
@@ -180,7 +215,7 @@ func TestAnAnswerThatIsNoneIsNotTaken(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]func(http.ResponseWriter, protocol.Heartbeat, int){
 		"about another heartbeat": func(w http.ResponseWriter, hb protocol.Heartbeat, _ int) {
-			agenttest.Answer(w, 200, protocol.HeartbeatAnswer{Counter: hb.Counter + 1, Epoch: agenttest.NextEpoch, Nonce: "x"})
+			agenttest.Answer(w, 200, protocol.HeartbeatAnswer{Counter: hb.Counter - 1, Epoch: agenttest.NextEpoch, Nonce: "x"})
 		},
 		"with no epoch": func(w http.ResponseWriter, hb protocol.Heartbeat, _ int) {
 			agenttest.Answer(w, 200, protocol.HeartbeatAnswer{Counter: hb.Counter, Nonce: "x"})
@@ -225,19 +260,32 @@ func TestAnAnswerThatIsNoneIsNotTaken(t *testing.T) {
 
 func TestASilentServerIsGivenUpOn(t *testing.T) {
 	t.Parallel()
-	inWorld(t, func(t *testing.T, w *world) {
-		w.random = 0.5
-		w.answer = func(rw http.ResponseWriter, hb protocol.Heartbeat, nth int) {
-			if nth == 1 {
-				time.Sleep(10 * time.Minute)
-			}
-			accept(rw, hb)
-		}
-		w.run(11 * time.Minute)
-		if len(w.at) < 2 || w.at[1] > w.at[0]+requestTimeout+time.Second {
-			t.Errorf("spoke at %v", w.at)
-		}
-	})
+	for name, begin := range map[string]func(http.ResponseWriter){
+		"before it answers": func(http.ResponseWriter) {},
+		"in its answer": func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte("{"))
+			_ = http.NewResponseController(w).Flush()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, func(t *testing.T, w *world) {
+				w.random = 0.5
+				w.answer = func(rw http.ResponseWriter, hb protocol.Heartbeat, nth int) {
+					if nth == 1 {
+						begin(rw)
+						time.Sleep(10 * time.Minute)
+					}
+					accept(rw, hb)
+				}
+				w.run(11 * time.Minute)
+				if len(w.at) < 2 || w.at[1] > w.at[0]+requestTimeout+time.Second {
+					t.Errorf("spoke at %v", w.at)
+				}
+			})
+		})
+	}
 }
 
 func TestTheServersClockMovesNothing(t *testing.T) {

@@ -26,8 +26,7 @@ func (l *Link) report(ctx context.Context, err error, r Reaction, wait time.Dura
 		return
 	}
 	attrs := []any{"error", err.Error(), "reaction", r.String(), "next_in", wait.Round(time.Second).String()}
-	var refusal *RefusalError
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*RefusalError](err); ok {
 		attrs = append(attrs, "code", string(refusal.Problem.Code), "status", refusal.Status)
 	}
 	l.Log.Log(ctx, level, "heartbeat not accepted", attrs...)
