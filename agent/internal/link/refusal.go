@@ -51,6 +51,9 @@ func readRefusal(status int, header http.Header, body []byte) *RefusalError {
 	if len(p.Nonce) <= protocol.MaxOpaque {
 		r.Problem.Nonce = p.Nonce
 	}
+	if p.Counter > 0 && p.Counter <= protocol.MaxCounter {
+		r.Problem.Counter = p.Counter
+	}
 	return r
 }
 
