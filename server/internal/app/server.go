@@ -22,11 +22,13 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/lifecycle"
 )
 
-// Anonymous callers share these limits by source: enough for a site behind one
-// address to come back after an outage, too little to guess or to flood.
+// Limits of requests by source. Devices count only until they have proven who
+// they are; a site of thousands behind one address may enroll at once.
 const (
-	requestsPerSecond = 2000
-	requestBurst      = 20_000
+	enrollsPerSecond  = 1000
+	enrollBurst       = 20_000
+	actsPerSecond     = 200
+	actBurst          = 2000
 	sourcesRemembered = 100_000
 )
 
@@ -90,19 +92,23 @@ func (s *Server) surfaces() error {
 	if err != nil {
 		return err
 	}
-	limiter, err := httpkit.NewLimiter(requestsPerSecond, requestBurst, sourcesRemembered, nil)
+	strangers, err := httpkit.NewLimiter(enrollsPerSecond, enrollBurst, sourcesRemembered, nil)
+	if err != nil {
+		return err
+	}
+	callers, err := httpkit.NewLimiter(actsPerSecond, actBurst, sourcesRemembered, nil)
 	if err != nil {
 		return err
 	}
 	devices := deviceapi.New(s.Flow, s.PKI, s.Refusals, s.health, s.Log, s.DB.Now)
-	s.machine = httpkit.NewMux(httpkit.Options{Surface: "machine", Guards: devices.Guards(), Limiter: limiter, Metrics: metrics, Log: s.Log})
+	s.machine = httpkit.NewMux(httpkit.Options{Surface: "machine", Guards: devices.Guards(), Limiter: strangers, Metrics: metrics, Log: s.Log, Level: slog.LevelDebug})
 	devices.Register(s.machine)
 	s.tls = certs.ServerTLS(s.PKI.ServerCertificate(s.Config.MachineNames, serverCertLife).Get)
 
 	admins := s.adminAPI()
 	guards := admins.Guards()
 	guards[httpkit.KindMonitoring] = httpkit.MonitoringGuard([]byte(s.Config.MetricsToken))
-	s.people = httpkit.NewMux(httpkit.Options{Surface: "people", Guards: guards, Limiter: limiter, Metrics: metrics, Log: s.Log})
+	s.people = httpkit.NewMux(httpkit.Options{Surface: "people", Guards: guards, Limiter: callers, LimitKnown: true, Metrics: metrics, Log: s.Log})
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/live", Policy: httpkit.Anonymous}, http.HandlerFunc(httpkit.Live))
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/ready", Policy: httpkit.Anonymous}, httpkit.Ready(s.health.Report))
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/metrics", Policy: httpkit.MonitoringToken}, promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))

@@ -16,10 +16,14 @@ import (
 type Options struct {
 	Surface string // name in logs and metrics
 	Guards  Guards
-	Limiter *Limiter         // of requests by source; nil: no limit
-	Metrics *Metrics         // nil: none
-	Log     *slog.Logger     // of requests and panics
-	Now     func() time.Time // nil takes time.Now
+	Limiter *Limiter // of requests by source; nil: no limit
+	// LimitKnown has the limiter count requests of callers that a guard identifies
+	// too. Devices of one site may share an address, and each proves who it is.
+	LimitKnown bool
+	Level      slog.Level       // of a request's log line
+	Metrics    *Metrics         // nil: none
+	Log        *slog.Logger     // of requests and panics
+	Now        func() time.Time // nil takes time.Now
 }
 
 // Mux is the routes of one surface with all that stands before them.
@@ -88,7 +92,7 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler) //nolint:forbidigo // ends the connection: part of an answer is on its way
 		}
 	}()
-	if m.o.Limiter != nil {
+	if m.o.Limiter != nil && (m.o.LimitKnown || found == nil || found.route.Policy.Kind() == KindAnonymous) {
 		if after, ok := m.o.Limiter.Allow(sourceKey(r)); !ok {
 			RefuseFor(rec, r, after)
 			return

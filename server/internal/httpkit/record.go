@@ -70,7 +70,7 @@ func (m *Mux) done(rec *recorder, r *http.Request, e *endpoint, begin time.Time)
 	}
 	took := m.o.Now().Sub(begin)
 	m.o.Metrics.observe(m.o.Surface, method, route, status, took)
-	m.o.Log.LogAttrs(r.Context(), slog.LevelInfo, "request",
+	m.o.Log.LogAttrs(r.Context(), m.o.Level, "request",
 		slog.String("surface", m.o.Surface), slog.String("request_id", RequestID(r.Context())),
 		slog.String("source", Source(r)), slog.String("method", method), slog.String("route", route),
 		slog.Int("status", status), slog.Int64("bytes", rec.bytes), slog.Duration("took", took))
