@@ -84,3 +84,20 @@ func TestAppendKeepsWhatWasThere(t *testing.T) {
 		t.Fatalf("got %q", got)
 	}
 }
+
+func TestALockIsHeldByOneAndGivenBack(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "lock")
+	for range 3 {
+		l, err := Acquire(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Acquire(path); !errors.Is(err, ErrLocked) {
+			t.Fatalf("a second holder: %v", err)
+		}
+		if err := l.Release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

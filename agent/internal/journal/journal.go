@@ -21,7 +21,7 @@ const (
 // goroutines.
 type Journal struct {
 	dir  string
-	lock *fileLock
+	lock *files.Lock
 
 	mu    sync.Mutex
 	state *State // nil while not enrolled
@@ -49,7 +49,10 @@ func hold(dir string) (*Journal, error) {
 	if err := CheckDir(dir); err != nil {
 		return nil, err
 	}
-	lock, err := lockFile(filepath.Join(dir, lockName))
+	lock, err := files.Acquire(filepath.Join(dir, lockName))
+	if errors.Is(err, files.ErrLocked) {
+		return nil, fmt.Errorf("%w (%s)", ErrInUse, dir)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -192,4 +195,4 @@ func (j *Journal) Remove() error {
 }
 
 // Close lets go of the state directory.
-func (j *Journal) Close() error { return j.lock.release() }
+func (j *Journal) Close() error { return j.lock.Release() }

@@ -18,6 +18,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/deviceapi"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/lifecycle"
 )
@@ -103,7 +104,11 @@ func (s *Server) surfaces() error {
 	devices := deviceapi.New(s.Flow, s.PKI, s.Refusals, s.health, s.Log, s.DB.Now)
 	s.machine = httpkit.NewMux(httpkit.Options{Surface: "machine", Guards: devices.Guards(), Limiter: strangers, Metrics: metrics, Log: s.Log, Level: slog.LevelDebug})
 	devices.Register(s.machine)
-	s.tls = certs.ServerTLS(s.PKI.ServerCertificate(s.Config.MachineNames, serverCertLife).Get)
+	own := s.PKI.ServerCertificate(s.Config.MachineNames, serverCertLife)
+	s.tls = certs.ServerTLS(own.Get)
+	if _, err := own.Get(nil); err != nil && !errors.Is(err, pki.ErrNoAuthority) {
+		return err // found now instead of at the first handshake
+	}
 
 	admins := s.adminAPI()
 	guards := admins.Guards()

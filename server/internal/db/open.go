@@ -18,6 +18,8 @@ import (
 	"github.com/uptrace/bun/dialect/sqlitedialect"
 	"github.com/uptrace/bun/schema"
 	_ "modernc.org/sqlite" // the pure Go driver, named "sqlite"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
 )
 
 // Dialect tells the two databases apart where their SQL differs.
@@ -42,7 +44,7 @@ type DB struct {
 	write   *bun.DB
 	read    *bun.DB
 	now     func() time.Time
-	lock    *fileLock // SQLite only
+	lock    *files.Lock // SQLite only
 }
 
 // ErrInUse says that another process holds the SQLite file.
@@ -87,7 +89,11 @@ func (d *DB) openSQLite(path string, maxConns int) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	if d.lock, err = lockFile(path + ".lock"); err != nil {
+	d.lock, err = files.Acquire(path + ".lock")
+	if errors.Is(err, files.ErrLocked) {
+		return fmt.Errorf("%w (%s)", ErrInUse, path)
+	}
+	if err != nil {
 		return err
 	}
 	// The driver would make the file with the process's umask.
@@ -166,7 +172,7 @@ func (d *DB) Close() error {
 		errs = append(errs, d.write.Close())
 	}
 	if d.lock != nil {
-		errs = append(errs, d.lock.release())
+		errs = append(errs, d.lock.Release())
 	}
 	return errors.Join(errs...)
 }
