@@ -80,35 +80,34 @@ Exit codes: 0 done, 1 not done, 2 the command line is wrong.`,
 	root.AddCommand(p.serveCommand(), p.demoCommand())
 	root.AddCommand(p.configCommand(), p.migrateCommand(), p.keysCommand(), p.dbCommand(), p.adminCommand(), p.serviceCommand(), p.openapiCommand())
 	p.addOperate(root)
-	for _, c := range root.Commands() {
-		noStrayArguments(c)
-	}
+	strict(root)
 	return root
 }
 
-// noStrayArguments makes a mistyped subcommand an error instead of a help page.
-func noStrayArguments(c *cobra.Command) {
-	if c.HasSubCommands() && c.RunE == nil {
-		c.RunE = func(c *cobra.Command, args []string) error {
+// strict makes a command line that is not understood a usage error with the next
+// thing to try, and a mistyped subcommand an error instead of a help page.
+func strict(c *cobra.Command) {
+	args := c.Args
+	switch {
+	case c.HasSubCommands() && c.RunE == nil:
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		args = func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("%q is not a command of %q; see: %s --help", args[0], c.CommandPath(), c.CommandPath())}
+				return fmt.Errorf("%q is not a command of %q", args[0], c.CommandPath())
 			}
-			return c.Help()
+			return nil
 		}
+	case args == nil:
+		args = cobra.NoArgs
 	}
-	if c.Args == nil {
-		c.Args = cobra.ArbitraryArgs
-		if !c.HasSubCommands() {
-			c.Args = func(c *cobra.Command, args []string) error {
-				if len(args) > 0 {
-					return usageError{fmt.Errorf("%q is not expected here; see: %s --help", args[0], c.CommandPath())}
-				}
-				return nil
-			}
+	c.Args = func(c *cobra.Command, given []string) error {
+		if err := args(c, given); err != nil {
+			return usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
 		}
+		return nil
 	}
 	for _, sub := range c.Commands() {
-		noStrayArguments(sub)
+		strict(sub)
 	}
 }
 

@@ -30,9 +30,6 @@ func (p *program) apiCommand(use, short string, args cobra.PositionalArgs, f fun
 		}
 		return f(c, o, api, args)
 	}
-	if args == nil {
-		c.Args = cobra.NoArgs
-	}
 	c.Flags().StringVar(&o.server, "server", "", "URL of the server's people side (or SENTINEL_SERVER); default http://localhost:8080")
 	outputFlag(c, &o.output)
 	return c

@@ -67,7 +67,7 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	log := slog.New(slog.DiscardHandler)
 	if o.Log != nil {
-		log = slog.New(slog.NewJSONHandler(o.Log, nil))
+		log = slog.New(slog.NewJSONHandler(o.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	if s.app, err = app.New(t.Context(), app.Options{Config: settings, Log: log, Now: o.Now}); err != nil {
 		t.Fatal(err)

@@ -28,6 +28,7 @@ type Device struct {
 	StateReason   string            `json:"state_reason,omitempty"`
 	StateBy       string            `json:"state_by,omitempty"`
 	StateAt       db.Micros         `json:"state_at"`
+	Held          bool              `json:"held,omitempty"`
 	HeldReason    string            `json:"held_reason,omitempty"`
 	KeyCode       string            `json:"key_code"`
 	EnrollmentID  string            `json:"enrollment_id"`
@@ -53,7 +54,7 @@ func DevicePage(ctx context.Context, q bun.IDB, id string, now time.Time) (*Devi
 	}
 	p := &Device{
 		DeviceID: d.DeviceID, Name: d.Name, Owner: d.Owner, Sensitive: d.Sensitive,
-		State: string(d.State), StateReason: d.StateReason, StateBy: d.StateBy, StateAt: d.StateAt, HeldReason: d.HeldReason,
+		State: string(d.State), StateReason: d.StateReason, StateBy: d.StateBy, StateAt: d.StateAt, Held: d.HeldReason != "", HeldReason: d.HeldReason,
 		KeyCode: d.KeyCode, EnrollmentID: d.EnrollmentID, EnrolledAt: d.EnrolledAt,
 		AgentVersion: d.AgentVersion, PolicyVersion: d.PolicyVersion, RootVersion: d.RootVersion, FirstUse: d.FirstUse,
 		Facts: textMap(d.Facts),
