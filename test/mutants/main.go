@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"flag"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -30,6 +32,7 @@ func command(ctx context.Context, args []string) error {
 	jobs := flags.Int("jobs", runtime.NumCPU(), "how many patches to try at once")
 	limit := flags.Duration("limit", 3*time.Minute, "the longest that one test run may take")
 	assumeGreen := flags.Bool("assume-green", false, "do not run each test without its patch first; for use right after the whole suite passed")
+	sample := flags.Int("sample", 0, "try only so many patches, others at each commit; 0 tries all")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -45,8 +48,29 @@ func command(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if *sample > 0 && *sample < len(patches) {
+		head, err := git(ctx, root, nil, "rev-parse", "HEAD")
+		if err != nil {
+			return fmt.Errorf("find the commit: %w", err)
+		}
+		all := len(patches)
+		patches = pick(patches, *sample, strings.TrimSpace(head))
+		fmt.Printf("%d of %d patches, chosen by the commit\n", len(patches), all)
+	}
 	r := runner{root: root, jobs: *jobs, limit: *limit, assumeGreen: *assumeGreen, out: os.Stdout}
 	return r.run(ctx, patches)
+}
+
+// pick takes n patches, others for another seed, so that a short round at each
+// commit comes to all of them in time.
+func pick(patches []patch, n int, seed string) []patch {
+	order := func(p patch) string {
+		sum := sha256.Sum256([]byte(seed + "/" + p.name))
+		return string(sum[:])
+	}
+	chosen := slices.SortedFunc(slices.Values(patches), func(a, b patch) int { return strings.Compare(order(a), order(b)) })[:n]
+	slices.SortFunc(chosen, func(a, b patch) int { return strings.Compare(a.name, b.name) })
+	return chosen
 }
 
 func repositoryRoot(ctx context.Context) (string, error) {
