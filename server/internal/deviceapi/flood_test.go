@@ -147,7 +147,7 @@ func TestThereIsNothingForDebuggingOnAnyListener(t *testing.T) {
 			"anonymous, machine": {},
 		} {
 			c.method, c.path = "GET", path
-			tr := http.RoundTripper(http.DefaultTransport)
+			tr := http.DefaultTransport
 			if c.url == "" {
 				tr = w.caller(nil, nil)
 			}

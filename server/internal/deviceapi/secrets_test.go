@@ -29,7 +29,7 @@ func TestNoSecretThatWasSentIsInAnswerLogOrDatabase(t *testing.T) {
 		var answers strings.Builder
 		send := func(c call) {
 			t.Helper()
-			tr := http.RoundTripper(http.DefaultTransport)
+			tr := http.DefaultTransport
 			if c.url == "" {
 				tr = d.Transport()
 			}
