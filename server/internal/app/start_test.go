@@ -1,0 +1,295 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/config"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
+)
+
+// start opens a server below its listeners on a data directory.
+func start(t *testing.T, dir string, environ ...string) (*Core, string, error) {
+	t.Helper()
+	c, err := config.Load(append([]string{"SENTINEL_DATA_DIR=" + dir}, environ...), "")
+	if err != nil {
+		return nil, "", err
+	}
+	var log bytes.Buffer
+	core, err := Open(t.Context(), Options{Config: c, Log: slog.New(slog.NewJSONHandler(&log, nil))})
+	return core, log.String(), err
+}
+
+func started(t *testing.T, dir string, environ ...string) *Core {
+	t.Helper()
+	core, _, err := start(t, dir, environ...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return core
+}
+
+func stop(t *testing.T, c *Core) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// contents is every file below dir that is not the database, with its bytes.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), "sentinel.db") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		all[strings.TrimPrefix(path, dir+"/")] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// AGT-06, SUP-03
+func TestATrialMakesItsSecretsAndKeysForItsOwnerOnlyAndKeepsThem(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	core, log, err := start(t, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fleet, err := core.Policy.Fleet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := core.Fingerprint()
+	stop(t, core)
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		want := fs.FileMode(0o600)
+		if d.IsDir() {
+			want = 0o700
+		}
+		if info.Mode().Perm() != want {
+			t.Errorf("%s has the mode %o", path, info.Mode().Perm())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := contents(t, dir)
+	for _, name := range []string{"secrets/secret-key", "secrets/jwt-secret", "secrets/metrics-token", "keys/command.key", "keys/fleet-root.key", "keys/policy.key", "keys/certificate-root.key"} {
+		if len(made[name]) < 48 {
+			t.Errorf("%s holds %d bytes", name, len(made[name]))
+		}
+		if strings.Contains(log, strings.TrimSpace(made[name])) {
+			t.Errorf("%s is in the log", name)
+		}
+	}
+	if !strings.Contains(log, "trial") {
+		t.Errorf("nothing says that keys are kept here: %s", log)
+	}
+
+	again := started(t, dir)
+	defer stop(t, again)
+	for name, data := range contents(t, dir) {
+		if made[name] != data && !strings.HasPrefix(name, "instance") {
+			t.Errorf("a second start changed %s", name)
+		}
+	}
+	if f, err := again.Policy.Fleet(); err != nil || f.FirstDigest != fleet.FirstDigest || again.Fingerprint() != first || first == "" {
+		t.Errorf("a second start is another fleet: %v", err)
+	}
+}
+
+func TestTwoTrialsShareNoSecret(t *testing.T) {
+	t.Parallel()
+	var made [2]map[string]string
+	for i := range made {
+		dir := t.TempDir()
+		stop(t, started(t, dir))
+		made[i] = contents(t, dir)
+	}
+	for name, data := range made[0] {
+		if made[1][name] == data {
+			t.Errorf("both have the same %s", name)
+		}
+	}
+}
+
+// REL-14, AGT-06
+func TestASecretOrKeyThatOthersMayReadStopsTheServer(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	stop(t, started(t, dir))
+	for _, name := range []string{"secret-key", "jwt-secret", "metrics-token"} {
+		path := filepath.Join(dir, "secrets", name)
+		if err := os.Chmod(path, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := start(t, dir); !errors.Is(err, files.ErrExposed) || !strings.Contains(err.Error(), "chmod 600") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := os.Chmod(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop(t, started(t, dir))
+}
+
+func TestWithAnotherSecretTheServerDoesNotStart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	stop(t, started(t, dir))
+	if err := os.Remove(filepath.Join(dir, "secrets", "secret-key")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := start(t, dir); !errors.Is(err, seal.ErrUnknownKey) {
+		t.Fatalf("the sealed keys were opened: %v", err)
+	}
+}
+
+// strict are the settings of a profile that makes nothing by itself.
+func strict(profile string) []string {
+	return []string{
+		"SENTINEL_PROFILE=" + profile, "SENTINEL_DATABASE_REQUIRE_POSTGRESQL=false", "SENTINEL_PEOPLE_URL=https://console.example.net",
+		"SENTINEL_MACHINE_URL=https://devices.example.net", "SENTINEL_MACHINE_NAMES=devices.example.net", "SENTINEL_TRUST_DOMAIN=fleet.test",
+	}
+}
+
+var given = []string{
+	"SENTINEL_SECRET_KEY=q8Zt0vYb3mXw7cNf5hLr2pKd9sGj4uTe6aWi1oRx", "SENTINEL_JWT_SECRET=Lk3nVb8xQz5wPm1cRt7yHd2fGs9jUa4eOi6vTq0B",
+	"SENTINEL_METRICS_TOKEN=Wm4kZp9tXc2vNb7hRq1sLd6gJf3yUe8aTi5oVx0C",
+}
+
+// REL-14
+func TestOutsideATrialNothingIsMadeUp(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, profile := range []string{"staging", "production"} {
+		if _, _, err := start(t, dir, strict(profile)...); err == nil || !strings.Contains(err.Error(), "SENTINEL_SECRET_KEY") || !strings.Contains(err.Error(), "SENTINEL_JWT_SECRET") {
+			t.Errorf("%s without secrets: %v", profile, err)
+		}
+	}
+	if made := contents(t, dir); len(made) != 0 {
+		t.Errorf("made all the same: %v", made)
+	}
+	environ := append(append(strict("staging"), given...), "SENTINEL_AUTO_CREATE_SCHEMA_ON_BOOT=false")
+	if _, _, err := start(t, dir, environ...); !errors.Is(err, db.ErrSchemaOlder) || !strings.Contains(err.Error(), "migrate up") {
+		t.Errorf("without its schema: %v", err)
+	}
+	if made := contents(t, dir); len(made) != 0 {
+		t.Errorf("made for want of a schema: %v", made)
+	}
+	environ[len(environ)-1] = "SENTINEL_AUTO_CREATE_SCHEMA_ON_BOOT=true"
+	core, log, err := start(t, dir, environ...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, core)
+	if _, err := core.Policy.Fleet(); err == nil || !strings.Contains(log, "ceremony") {
+		t.Errorf("a fleet was founded without its owner: %s", log)
+	}
+	if made := contents(t, dir); len(made) != 0 {
+		t.Errorf("keys or secrets were made: %v", made)
+	}
+}
+
+func TestADatabaseOfAStricterProfileIsNotOpenedAsATrial(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	stop(t, started(t, dir, append(append(strict("staging"), given...), "SENTINEL_AUTO_CREATE_SCHEMA_ON_BOOT=true")...))
+	if _, _, err := start(t, dir); !errors.Is(err, db.ErrProfile) {
+		t.Fatalf("opened: %v", err)
+	}
+}
+
+// REV-05
+func TestARestoredDatabaseDoesNotStart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	core := started(t, dir)
+	if err := core.Flow.RaiseMark(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, core)
+	path := filepath.Join(dir, "sentinel.db")
+	backup, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	core = started(t, dir)
+	if err := core.Flow.RaiseMark(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := core.notBehind(t.Context()); err != nil {
+		t.Errorf("before: %v", err)
+	}
+	stop(t, core)
+	for _, name := range []string{path + "-wal", path + "-shm"} {
+		_ = os.Remove(name)
+	}
+	if err := os.WriteFile(path, backup, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := start(t, dir); !errors.Is(err, db.ErrRestored) || !strings.Contains(err.Error(), "mark-restored") {
+		t.Fatalf("it starts: %v", err)
+	}
+	// The refusal left nothing behind that would let it start next time.
+	if _, _, err := start(t, dir); !errors.Is(err, db.ErrRestored) {
+		t.Fatalf("it starts the second time: %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, "instance.json")); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, started(t, dir)) // a node that remembers nothing cannot know
+}
+
+// REV-05: a running server is not ready once it knows that the database is old.
+func TestReadinessSaysWhatIsWrongAndNothingInside(t *testing.T) {
+	t.Parallel()
+	core := started(t, t.TempDir())
+	if err := core.Flow.RaiseMark(t.Context()); err != nil { // as Run does
+		t.Fatal(err)
+	}
+	for _, check := range core.checks() {
+		if err := check.Ask(t.Context()); err != nil {
+			t.Errorf("%s: %v", check.Name, err)
+		}
+	}
+	if err := core.DB.Write(t.Context(), func(ctx context.Context, tx db.Tx) error { return tx.SetBehind(ctx, "edge-1 knows more") }); err != nil {
+		t.Fatal(err)
+	}
+	if err := core.notBehind(t.Context()); err == nil || !strings.Contains(err.Error(), "mark-restored") || strings.Contains(err.Error(), "edge-1") {
+		t.Errorf("behind: %v", err)
+	}
+	stop(t, core)
+	for _, check := range core.checks() {
+		if check.Name == "authorities" || check.Name == "fleet-root" { // these are in memory
+			continue
+		}
+		if err := check.Ask(t.Context()); err == nil || strings.Contains(err.Error(), "sql") || strings.Contains(err.Error(), "/") {
+			t.Errorf("%s without a database: %v", check.Name, err)
+		}
+	}
+}
