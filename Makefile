@@ -51,7 +51,7 @@ test-short: ## run the tests without the race detector, and the slow ones in sho
 .PHONY: test-heavy
 test-heavy: ## run the heavy suites; HEAVY_ROUNDS=N says how long
 	test/postgres/ensure postgresql
-	$(WITH_DB) go test -count=1 -tags heavy -timeout 15m ./test/heavy/...
+	$(WITH_DB) go test -count=1 -tags heavy -timeout $(if $(filter-out 1,$(HEAVY_ROUNDS)),60m,15m) ./test/heavy/... ./server/internal/pki
 
 .PHONY: test-vectors
 test-vectors: ## run published test vectors through our verifiers; VECTORS=DIR says where they are
@@ -71,7 +71,7 @@ mutants: ## take each defence away and see a test fail; ONLY=REGEXP chooses patc
 .PHONY: vet
 vet: ## run go vet, for Linux and for Windows
 	go vet ./...
-	go vet -tags heavy ./test/...
+	go vet -tags heavy ./test/... ./server/internal/pki
 	GOOS=windows go vet ./agent/... ./server/... ./shared/...
 
 .PHONY: lint

@@ -27,7 +27,7 @@ func (p *program) configCommand() *cobra.Command {
 				return err
 			}
 			if output == "json" {
-				return json.NewEncoder(p.out).Encode(map[string]any{"valid": true, "settings": settings.Redacted(), "not_in_effect": settings.Reserved()})
+				return json.NewEncoder(p.out).Encode(map[string]any{"valid": true, "settings": settings.Redacted(), "not_in_effect": append([]string{}, settings.Reserved()...)})
 			}
 			for _, key := range settings.Reserved() {
 				fmt.Fprintf(p.out, "%s is not in effect in this version\n", key)

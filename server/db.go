@@ -42,7 +42,7 @@ the other nodes' data directories and name them with --journal.`,
 			for _, path := range journals {
 				data, err := os.ReadFile(path)
 				if err != nil {
-					return err
+					return fmt.Errorf("%w; leave --journal out for a node that never revoked", err)
 				}
 				more, err := device.ParseJournal(data)
 				if err != nil {

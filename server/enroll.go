@@ -63,6 +63,7 @@ func (p *program) tokenCreate() *cobra.Command {
 			row(w, "token", t.Secret)
 			row(w, "valid", fmt.Sprintf("%d uses, until %s", t.MaxUses, when(t.ExpiresAt)))
 			fmt.Fprintf(w, "\nIt is not shown again. On the device, as root:\n\n%s\n", plain(t.Command))
+			fmt.Fprintln(w, "\nPasted like this the device trusts the fleet root that it is shown. Better: give it the root's\ndigest by another way than this server, with --fleet-root (see: sentinel-server keys show).")
 		})
 	})
 	f := c.Flags()

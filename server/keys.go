@@ -14,6 +14,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/ceremony"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
@@ -102,7 +103,14 @@ func (p *program) keysInstall() *cobra.Command {
 				return err
 			}
 			return p.withCore(func(c *cobra.Command, core *app.Core) error {
-				if err := flow.InstallFounding(c.Context(), core.DB, core.PKI, core.Policy, authz.Host("keys install"), &founding); err != nil {
+				if _, err := core.Policy.Fleet(); err == nil {
+					return policy.ErrFounded
+				}
+				asked, err := core.CeremonyRequest(c.Context(), authz.Host("keys install"))
+				if err != nil {
+					return err
+				}
+				if err := flow.InstallFounding(c.Context(), core.DB, core.PKI, core.Policy, authz.Host("keys install"), asked, &founding); err != nil {
 					return err
 				}
 				fmt.Fprintln(p.out, "Installed. Restart the servers of this database.")

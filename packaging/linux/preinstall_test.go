@@ -22,16 +22,16 @@ type host struct {
 
 // newHost makes a host on which looking the user up and making it end with the
 // given exit codes.
-func newHost(t *testing.T, lookUp, make string) *host {
+func newHost(t *testing.T, lookUp, create string) *host {
 	t.Helper()
 	dir := t.TempDir()
 	h := &host{t, filepath.Join(dir, "bin"), filepath.Join(dir, "calls")}
 	if err := os.Mkdir(h.bin, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for name, code := range map[string]string{"getent": lookUp, "useradd": make} {
+	for name, code := range map[string]string{"getent": lookUp, "useradd": create} {
 		text := "#!/bin/sh\necho " + name + " \"$@\" >>'" + h.calls + "'\nexit " + code + "\n"
-		if err := os.WriteFile(filepath.Join(h.bin, name), []byte(text), 0o700); err != nil { //nolint:gosec // G306: it is to be run
+		if err := os.WriteFile(filepath.Join(h.bin, name), []byte(text), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -37,7 +37,7 @@ func (f *fleet) devices(n int) []*servertest.Device {
 	f.t.Helper()
 	token := f.operator.EnrollToken(n)
 	list := make([]*servertest.Device, n)
-	took := forAll(f.t, n, func(i int) error {
+	took := forAll(f.t, n, enrolling, func(i int) error {
 		list[i] = f.NewDevice(fmt.Sprintf("edge-%05d", i))
 		return join(list[i], token)
 	})
@@ -45,7 +45,7 @@ func (f *fleet) devices(n int) []*servertest.Device {
 	return list
 }
 
-// join lets a device in. It is told to come back when too many ask at once.
+// join lets a device in.
 func join(d *servertest.Device, token string) error {
 	problem, err := ask(d, token)
 	if err != nil || problem != nil {
@@ -54,24 +54,36 @@ func join(d *servertest.Device, token string) error {
 	return fetch(d)
 }
 
-// ask asks to join, and again as long as the server says that it is asked too often.
+// patience is how often a device that enrolls comes back when it is told to.
+const patience = 20
+
+// comeBack says whether a refusal only asks for that, as a crowd at the door of a
+// small machine makes it; asking again is the same request. It waits a moment,
+// not as long as an agent would.
+func comeBack(problem *protocol.Problem, times int) bool {
+	if problem == nil || times >= patience || problem.Code != protocol.CodeRateLimited && problem.Code != protocol.CodeNotReady {
+		return false
+	}
+	<-time.After(100 * time.Millisecond)
+	return true
+}
+
+// ask asks to join.
 func ask(d *servertest.Device, token string) (*protocol.Problem, error) {
-	for {
+	for times := 0; ; times++ {
 		problem, err := d.Ask(token)
-		if err != nil || problem == nil || problem.Code != protocol.CodeRateLimited {
+		if err != nil || !comeBack(problem, times) {
 			return problem, err
 		}
-		<-time.After(100 * time.Millisecond)
 	}
 }
 
 // fetch takes the certificate of a device that was let in.
 func fetch(d *servertest.Device) error {
-	for {
+	for times := 0; ; times++ {
 		result, problem, err := d.Poll()
 		switch {
-		case err == nil && problem != nil && problem.Code == protocol.CodeRateLimited:
-			<-time.After(100 * time.Millisecond)
+		case err == nil && comeBack(problem, times):
 		case err != nil || problem != nil || result.State != protocol.EnrollIssued:
 			return fmt.Errorf("%s fetches its certificate: %+v %v %v", d.ID, result, problem, err)
 		default:

@@ -61,16 +61,20 @@ func rounds(t *testing.T) int {
 	return n
 }
 
-// workers keep two cores busy and a batch of heartbeats filled.
-const workers = 64
+// How many devices do something at once: beating fills a batch, enrolling takes a
+// connection to the database each.
+const (
+	beating   = 64
+	enrolling = 16
+)
 
-// forAll does f for 0 to n-1, many at once, and ends the test at the first error.
-// It says how long that took.
-func forAll(t *testing.T, n int, f func(i int) error) time.Duration {
+// forAll does f for 0 to n-1, so many at once, and ends the test at the first
+// error. It says how long that took.
+func forAll(t *testing.T, n, atATime int, f func(i int) error) time.Duration {
 	t.Helper()
 	begin := time.Now()
 	group, ctx := errgroup.WithContext(t.Context())
-	group.SetLimit(workers)
+	group.SetLimit(atATime)
 	for i := range n {
 		group.Go(func() error {
 			if ctx.Err() != nil {

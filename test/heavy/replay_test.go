@@ -25,7 +25,7 @@ func TestNoCapturedHeartbeatIsAcceptedAgain(t *testing.T) {
 		captured := make([][]byte, n)
 		stage := func(name string, want protocol.Code, honest func(i int) error) {
 			t.Helper()
-			took := forAll(t, n, func(i int) error {
+			took := forAll(t, n, beating, func(i int) error {
 				d := list[i]
 				defer d.Hangup() // ten thousand connections are more than a test may hold
 				if captured[i] == nil {

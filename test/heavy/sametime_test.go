@@ -26,7 +26,7 @@ func TestOfTwoEqualCountersOneIsAccepted(t *testing.T) {
 		pairs := 1000 * rounds(t) / devices
 		list := f.devices(devices)
 		lengths := make([]int, devices)
-		took := forAll(t, devices, func(i int) error {
+		took := forAll(t, devices, devices, func(i int) error {
 			r := &recorder{start: time.Now(), places: [2]*servertest.Device{list[i], list[i].At(other)}}
 			for k := range pairs {
 				step := int64(k % 2) // 0: the same counter, 1: this one and the next

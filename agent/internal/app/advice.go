@@ -109,7 +109,7 @@ var codeAdvices = map[protocol.Code]string{
 	protocol.CodeTokenUsedUp:  newToken,
 	protocol.CodeTokenExpired: newToken,
 	protocol.CodeTokenRevoked: newToken,
-	protocol.CodeDeviceExists: "choose another --device-id, or have an operator remove the device of that name",
+	protocol.CodeDeviceExists: "choose another --device-id: a name belongs to one device for good",
 	protocol.CodeDeviceGone:   "choose another --device-id: that name is gone for good",
 	protocol.CodeEnrollFull:   "ask a reviewer to work off the pending enrollments, then try again",
 
@@ -119,7 +119,7 @@ var codeAdvices = map[protocol.Code]string{
 	protocol.CodeDeviceHeld:         "the counters went back, as after a restored or copied disk; ask an operator to check for a copy and to resync the device",
 	protocol.CodeCounterStale:       "the counters went back, as after a restored or copied disk; ask an operator to resync the device",
 	protocol.CodeCounterJump:        "ask an operator to resync the device",
-	protocol.CodeCertificateExpired: "ask an operator to let the device enroll again; then: sentinel-agent unenroll, and sentinel-agent enroll",
+	protocol.CodeCertificateExpired: "join again under another --device-id: sentinel-agent unenroll, then sentinel-agent enroll with a new token",
 	protocol.CodeCertificateNotYet:  "set the clocks of this device and of the server; the agent goes on by itself then",
 	protocol.CodeCertificateUnknown: "the server does not take this device's certificate; ask an operator. To join again: sentinel-agent unenroll, and enroll anew",
 	protocol.CodeIdentityMismatch:   "the certificate is of another device; sentinel-agent unenroll, and enroll anew",

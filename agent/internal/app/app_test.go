@@ -72,7 +72,7 @@ func TestStatusSaysHowTheDeviceStandsAndWhatToDo(t *testing.T) {
 		"suspended":     {time.Hour, refused(protocol.CodeDeviceSuspended), ExitRefused, []string{"device-suspended", "lift the suspension"}},
 		"held":          {time.Hour, refused(protocol.CodeDeviceHeld), ExitRefused, []string{"device-held", "resync"}},
 		"refused anew":  {time.Hour, refused("of-a-newer-server"), ExitRefused, []string{"of-a-newer-server", "ask an operator"}},
-		"expired":       {90 * time.Second, nil, ExitRefused, []string{"EXPIRED at", "enroll again"}},
+		"expired":       {90 * time.Second, nil, ExitRefused, []string{"EXPIRED at", "join again"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

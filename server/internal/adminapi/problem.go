@@ -136,6 +136,7 @@ var refusals = []struct {
 	{enroll.ErrUnknown, protocol.CodeNotFound, false},
 	{enroll.ErrState, httpkit.CodeConflict, true},
 	{enroll.ErrTokenUnknown, protocol.CodeNotFound, false},
+	{enroll.ErrTokenEnded, httpkit.CodeConflict, true},
 	{enroll.ErrTokenTerms, httpkit.CodeInvalid, true},
 	{enroll.ErrWindow, httpkit.CodeInvalid, true},
 	{approval.ErrUnknown, protocol.CodeNotFound, false},

@@ -180,7 +180,7 @@ func (c *Core) foundTrial(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return flow.InstallFounding(ctx, c.DB, c.PKI, c.Policy, authz.System("trial"), founding)
+	return flow.InstallFounding(ctx, c.DB, c.PKI, c.Policy, authz.System("trial"), request, founding)
 }
 
 // CeremonyRequest is what the fleet's owner must sign for this server. It makes

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -62,7 +61,7 @@ func (s *Service) RevokeToken(ctx context.Context, by authz.By, id, reason strin
 			return err
 		}
 		if err := revokeToken(ctx, tx, id, by.ID); errors.Is(err, db.ErrConflict) {
-			return fmt.Errorf("%w: the token was revoked before", ErrState)
+			return ErrTokenEnded
 		} else if err != nil {
 			return err
 		}

@@ -29,6 +29,7 @@ var (
 	ErrTokenUsedUp  = errors.New("every use of the enrollment token is taken")
 	ErrTokenExpired = errors.New("the enrollment token has expired")
 	ErrTokenRevoked = errors.New("the enrollment token was revoked")
+	ErrTokenEnded   = errors.New("the enrollment token was revoked before")
 	ErrTokenTerms   = errors.New("the enrollment token cannot be made like this")
 )
 

@@ -162,7 +162,7 @@ func TestATokenIsRefusedWithItsOwnReason(t *testing.T) {
 		if err := w.agent("e").ask(secret); !errors.Is(err, enroll.ErrTokenRevoked) {
 			w.Errorf("revoked: %v", err)
 		}
-		if err := w.enroll.RevokeToken(w.Context(), w.by, id, "again"); !errors.Is(err, enroll.ErrState) {
+		if err := w.enroll.RevokeToken(w.Context(), w.by, id, "again"); !errors.Is(err, enroll.ErrTokenEnded) {
 			w.Errorf("revoked twice: %v", err)
 		}
 		if err := w.agent("f").ask("sxe_nothing"); !errors.Is(err, enroll.ErrTokenUnknown) {

@@ -25,9 +25,10 @@ func CeremonyRequest(ctx context.Context, d *db.DB, authorities *pki.Service, by
 	}, err
 }
 
-// InstallFounding installs what the ceremony made: authorities, fleet root and
-// bundle, all or nothing, each verified.
-func InstallFounding(ctx context.Context, d *db.DB, authorities *pki.Service, documents *policy.Service, by authz.By, founding *ceremony.Founding) error {
+// InstallFounding installs what the ceremony made of a request: authorities, fleet
+// root and bundle, all or nothing, each verified, and naming nothing that was not
+// asked for.
+func InstallFounding(ctx context.Context, d *db.DB, authorities *pki.Service, documents *policy.Service, by authz.By, asked ceremony.Request, founding *ceremony.Founding) error {
 	err := d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
 		if err := by.Still(ctx, tx); err != nil {
 			return err
@@ -36,7 +37,7 @@ func InstallFounding(ctx context.Context, d *db.DB, authorities *pki.Service, do
 		if err != nil {
 			return err
 		}
-		if err := documents.Found(ctx, tx, founding, in.FleetID); err != nil {
+		if err := documents.Found(ctx, tx, founding, asked); err != nil {
 			return err
 		}
 		if err := authorities.Install(ctx, tx, founding.RootCertificate, founding.Authorities); err != nil {

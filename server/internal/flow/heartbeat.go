@@ -98,13 +98,34 @@ func (f *Flow) store(ctx context.Context, batch []beat) []outcome {
 		}
 		return outcomes
 	}
+	var met []int // beats that met a change under way: it is over now
 	for i, b := range batch {
-		if r, ok := refusals[b.DeviceID]; ok {
+		r, ok := refusals[b.DeviceID]
+		switch {
+		case !ok:
+		case errors.Is(r.Cause, device.ErrRace) && !again(ctx):
+			met = append(met, i)
+		default:
 			outcomes[i].err = f.refused(ctx, b, in, r)
 		}
 	}
+	if len(met) == 0 {
+		return outcomes
+	}
+	second := make([]beat, len(met))
+	for j, i := range met {
+		second[j] = batch[i]
+	}
+	for j, o := range f.store(context.WithValue(ctx, againKey{}, true), second) {
+		outcomes[met[j]] = o
+	}
 	return outcomes
 }
+
+type againKey struct{}
+
+// again reports whether a batch is tried for the second time; there is no third.
+func again(ctx context.Context) bool { return ctx.Value(againKey{}) != nil }
 
 // raise accepts what passes and judges the rest, in one transaction.
 func (f *Flow) raise(ctx context.Context, batch []beat, outcomes []outcome) (refusals map[string]device.Refusal, in db.Instance, err error) {

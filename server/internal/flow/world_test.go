@@ -133,7 +133,7 @@ func (w *world) found() {
 	w.must(err)
 	founding, err := owner.Hold(ctx, request, w.clock.Now())
 	w.must(err)
-	w.must(flow.InstallFounding(ctx, w.d, w.pki, w.policy, authz.System("test"), founding))
+	w.must(flow.InstallFounding(ctx, w.d, w.pki, w.policy, authz.System("test"), request, founding))
 }
 
 func (w *world) must(err error) {

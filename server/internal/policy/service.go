@@ -1,16 +1,19 @@
 package policy
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/uptrace/bun"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/ceremony"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
@@ -18,6 +21,9 @@ var (
 	// ErrFounded says that the fleet has its root already; it changes by its own
 	// chain only.
 	ErrFounded = errors.New("this fleet has a root already")
+	// ErrForeign says that the documents name keys or authorities that this server
+	// did not ask for.
+	ErrForeign = errors.New("the founding names what this server did not ask for; hold the ceremony on its own request")
 	// ErrNotFounded says that no fleet root is installed.
 	ErrNotFounded = errors.New("no fleet root is installed; hold the ceremony: sentinel-server keys request, ceremony, install")
 )
@@ -45,7 +51,7 @@ func New(d *db.DB) *Service { return &Service{d: d} }
 
 // Found installs version 1 of root and bundle, each verified as a device would,
 // and for the given fleet only.
-func (s *Service) Found(ctx context.Context, tx db.Tx, f *ceremony.Founding, fleetID string) error {
+func (s *Service) Found(ctx context.Context, tx db.Tx, f *ceremony.Founding, asked ceremony.Request) error {
 	have, err := roots(ctx, tx)
 	if err != nil {
 		return err
@@ -57,8 +63,11 @@ func (s *Service) Found(ctx context.Context, tx db.Tx, f *ceremony.Founding, fle
 	if err != nil {
 		return fmt.Errorf("the fleet root is not valid: %w", err)
 	}
-	if root.Root.FleetID != fleetID {
-		return fmt.Errorf("the fleet root is of fleet %s, this database is of %s", root.Root.FleetID, fleetID)
+	if root.Root.FleetID != asked.FleetID {
+		return fmt.Errorf("the fleet root is of fleet %s, this database is of %s", root.Root.FleetID, asked.FleetID)
+	}
+	if err := namesOnly(root, f, asked); err != nil {
+		return err
 	}
 	env, err := signing.ParseEnvelope(f.PolicyBundle)
 	if err != nil {
@@ -68,10 +77,38 @@ func (s *Service) Found(ctx context.Context, tx db.Tx, f *ceremony.Founding, fle
 	if err != nil {
 		return fmt.Errorf("the policy bundle is not valid: %w", err)
 	}
+	if !sameKeys(bundle.CommandKeys, asked.CommandKeys) {
+		return fmt.Errorf("%w: the policy bundle lists other command keys", ErrForeign)
+	}
 	if err := insertDocument(ctx, tx, &documentRow{Kind: kindRoot, Version: 1, Digest: root.Digest, Envelope: f.FleetRoot}); err != nil {
 		return err
 	}
 	return insertDocument(ctx, tx, &documentRow{Kind: kindBundle, Version: bundle.Version, Digest: signing.Digest(env.Payload), Envelope: f.PolicyBundle})
+}
+
+// namesOnly demands that the fleet root names exactly the authorities that were
+// asked for: one more would be believed by every device.
+func namesOnly(root *signing.PinnedRoot, f *ceremony.Founding, asked ceremony.Request) error {
+	want := map[certs.Kind][][]byte{}
+	for _, a := range asked.Authorities {
+		i := slices.IndexFunc(f.Authorities, func(c ceremony.AuthorityCertificate) bool { return c.ID == a.ID })
+		if i < 0 {
+			return fmt.Errorf("%w: no certificate for the %s authority", ErrForeign, a.Kind)
+		}
+		want[a.Kind] = append(want[a.Kind], f.Authorities[i].Certificate)
+	}
+	same := func(a, b [][]byte) bool { return slices.EqualFunc(a, b, bytes.Equal) }
+	if len(f.Authorities) != len(asked.Authorities) || !same(root.Root.ServerCAs, want[certs.KindServer]) || !same(root.Root.DeviceCAs, want[certs.KindDevice]) {
+		return fmt.Errorf("%w: the fleet root lists other authorities", ErrForeign)
+	}
+	if root.Root.TrustDomain != asked.TrustDomain {
+		return fmt.Errorf("%w: the trust domain is another", ErrForeign)
+	}
+	return nil
+}
+
+func sameKeys(a, b []signing.Key) bool {
+	return slices.EqualFunc(a, b, func(x, y signing.Key) bool { return x.ID == y.ID && bytes.Equal(x.Public, y.Public) })
 }
 
 // Load reads and verifies the documents, again whenever they changed. Without a

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -25,8 +26,9 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 type shelf struct {
 	*testing.T
 	*policy.Service
-	d   *db.DB
-	now time.Time
+	d     *db.DB
+	now   time.Time
+	asked ceremony.Request
 }
 
 func onBoth(t *testing.T, f func(w *shelf)) {
@@ -53,20 +55,44 @@ func (w *shelf) must(err error) {
 
 const fleetID = "0195a5c0-0000-7000-8000-000000000001"
 
+// request is what the server asks for, always the same.
+func (w *shelf) request() ceremony.Request {
+	w.Helper()
+	if w.asked.FleetID == "" {
+		w.asked = ceremony.Request{FleetID: fleetID, FleetName: "Test", TrustDomain: "fleet.test", CommandKeys: []signing.Key{w.commandKey()}}
+		for _, kind := range []certs.Kind{certs.KindDevice, certs.KindServer} {
+			w.asked.Authorities = append(w.asked.Authorities, w.authority(string(kind), kind))
+		}
+	}
+	return w.asked
+}
+
+func (w *shelf) authority(id string, kind certs.Kind) ceremony.AuthorityRequest {
+	w.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	w.must(err)
+	pub, err := x509.MarshalPKIXPublicKey(key.Public())
+	w.must(err)
+	return ceremony.AuthorityRequest{ID: id, Kind: kind, PublicKey: pub}
+}
+
+func (w *shelf) commandKey() signing.Key {
+	w.Helper()
+	command, _, err := signing.GenerateEd25519(signing.PurposeCommand)
+	w.must(err)
+	return command.Key()
+}
+
 // founding is a ceremony's result for a fleet.
 func (w *shelf) founding(fleetID string) *ceremony.Founding {
 	w.Helper()
-	r := ceremony.Request{FleetID: fleetID, FleetName: "Test", TrustDomain: "fleet.test"}
-	for _, kind := range []certs.Kind{certs.KindDevice, certs.KindServer} {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		w.must(err)
-		pub, err := x509.MarshalPKIXPublicKey(key.Public())
-		w.must(err)
-		r.Authorities = append(r.Authorities, ceremony.AuthorityRequest{ID: string(kind), Kind: kind, PublicKey: pub})
-	}
-	command, _, err := signing.GenerateEd25519(signing.PurposeCommand)
-	w.must(err)
-	r.CommandKeys = []signing.Key{command.Key()}
+	r := w.request()
+	r.FleetID = fleetID
+	return w.hold(r)
+}
+
+func (w *shelf) hold(r ceremony.Request) *ceremony.Founding {
+	w.Helper()
 	owner, err := ceremony.NewOwner(w.TempDir())
 	w.must(err)
 	f, err := owner.Hold(w.Context(), r, noon)
@@ -75,7 +101,7 @@ func (w *shelf) founding(fleetID string) *ceremony.Founding {
 }
 
 func (w *shelf) found(f *ceremony.Founding) error {
-	return w.d.Write(w.Context(), func(ctx context.Context, tx db.Tx) error { return w.Found(ctx, tx, f, fleetID) })
+	return w.d.Write(w.Context(), func(ctx context.Context, tx db.Tx) error { return w.Found(ctx, tx, f, w.request()) })
 }
 
 func (w *shelf) exec(query string, args ...any) {
@@ -134,6 +160,44 @@ func TestWhatADeviceWouldRefuseIsNotInstalled(t *testing.T) {
 		}
 		if n, err := w.d.Read().NewSelect().Table("fleet_documents").Count(w.Context()); err != nil || n != 0 {
 			w.Errorf("%d documents of refused ceremonies, %v", n, err)
+		}
+	})
+}
+
+// A request that was changed on its way to the ceremony would have every device
+// believe an authority, or a command key, that is not this server's.
+func TestNothingIsInstalledThatThisServerDidNotAskFor(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *shelf) {
+		for name, change := range map[string]func(r *ceremony.Request, f func() *ceremony.Founding) *ceremony.Founding{
+			"one more server authority, hidden afterwards": func(r *ceremony.Request, hold func() *ceremony.Founding) *ceremony.Founding {
+				r.Authorities = append(slices.Clone(r.Authorities), w.authority("mine", certs.KindServer))
+				f := hold()
+				f.Authorities = f.Authorities[:2]
+				return f
+			},
+			"one more device authority": func(r *ceremony.Request, hold func() *ceremony.Founding) *ceremony.Founding {
+				r.Authorities = append(slices.Clone(r.Authorities), w.authority("mine", certs.KindDevice))
+				return hold()
+			},
+			"one more command key": func(r *ceremony.Request, hold func() *ceremony.Founding) *ceremony.Founding {
+				r.CommandKeys = append(slices.Clone(r.CommandKeys), w.commandKey())
+				return hold()
+			},
+			"another command key": func(r *ceremony.Request, hold func() *ceremony.Founding) *ceremony.Founding {
+				r.CommandKeys = []signing.Key{w.commandKey()}
+				return hold()
+			},
+			"another trust domain": func(r *ceremony.Request, hold func() *ceremony.Founding) *ceremony.Founding {
+				r.TrustDomain = "other.test"
+				return hold()
+			},
+		} {
+			r := w.request()
+			f := change(&r, func() *ceremony.Founding { return w.hold(r) })
+			if err := w.found(f); !errors.Is(err, policy.ErrForeign) {
+				w.Errorf("%s: %v", name, err)
+			}
 		}
 	})
 }
