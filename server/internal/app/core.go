@@ -110,7 +110,31 @@ func (c *Core) begin(ctx context.Context) error {
 	if c.Instance, err = c.DB.Begin(ctx, string(c.Config.Profile)); err != nil {
 		return err
 	}
-	return c.Outside.Check(c.Instance)
+	if err := c.Outside.Check(c.Instance); err != nil {
+		return err
+	}
+	return c.revocationsStand(ctx)
+}
+
+// revocationsStand compares the journal of revocations with the database: a
+// device that is in the one and lives in the other came back with a backup.
+func (c *Core) revocationsStand(ctx context.Context) error {
+	journal, err := c.Journal.Read()
+	if err != nil {
+		return err
+	}
+	ids := make([]string, len(journal))
+	for i, r := range journal {
+		ids[i] = r.DeviceID
+	}
+	back, err := device.NotRevoked(ctx, c.DB.Read(), ids)
+	if err != nil {
+		return err
+	}
+	if len(back) > 0 {
+		return fmt.Errorf("%w (%d devices that were revoked are not, %s among them); run: sentinel-server db mark-restored", db.ErrRestored, len(back), back[0])
+	}
+	return nil
 }
 
 func (c *Core) services() error {
@@ -122,6 +146,7 @@ func (c *Core) services() error {
 	c.PKI = pki.New(c.DB, c.Ring, c.Config.TrustDomain)
 	c.Policy = policy.New(c.DB)
 	c.Enroll = enroll.New(c.DB)
+	c.Enroll.OnWithdraw(func(ctx context.Context, tx db.Tx, e *enroll.Enrollment) error { return c.Flow.Withdrawn(ctx, tx, e) })
 	secrets := [][]byte{[]byte(c.Config.JWTSecret)}
 	if c.Config.JWTSecretPrevious != "" {
 		secrets = append(secrets, []byte(c.Config.JWTSecretPrevious))

@@ -81,7 +81,7 @@ func (r *Refusals) Flush(ctx context.Context, all bool) error {
 	r.kinds, r.other, r.since = map[refusalKey]*refusal{}, 0, now
 	r.mu.Unlock()
 
-	return r.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
+	err := r.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
 		for _, seen := range kinds {
 			if seen.more == 0 {
 				continue
@@ -95,6 +95,24 @@ func (r *Refusals) Flush(ctx context.Context, all bool) error {
 		}
 		return writeCount(ctx, tx, Actor{Kind: Anonymous}, Entry{Action: Access, Result: Refused, Reason: "many-kinds"}, other, since)
 	})
+	if err != nil {
+		r.giveBack(kinds, other, since)
+	}
+	return err
+}
+
+// giveBack puts counts that could not be written to those of the running window.
+func (r *Refusals) giveBack(kinds map[refusalKey]*refusal, other int, since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key, seen := range kinds {
+		if now, ok := r.kinds[key]; ok {
+			now.more += seen.more + 1 // its first was written as one of its own
+			continue
+		}
+		r.kinds[key] = seen
+	}
+	r.other, r.since = r.other+other, since
 }
 
 func writeCount(ctx context.Context, tx db.Tx, who Actor, e Entry, more int, since time.Time) error {

@@ -64,6 +64,8 @@ func (o *Outside) Check(in Instance) error {
 	switch {
 	case err != nil:
 		return err
+	case in.BehindSince != 0:
+		return fmt.Errorf("%w (%s); %s", ErrRestored, in.BehindReason, restoredAdvice)
 	case r.FleetID == "":
 		return nil
 	case r.FleetID != in.FleetID:
@@ -72,25 +74,34 @@ func (o *Outside) Check(in Instance) error {
 		return fmt.Errorf("%w (mark %d, remembered %d); %s", ErrRestored, in.Mark, r.Mark, restoredAdvice)
 	case in.Epoch != r.Epoch && in.Mark == r.Mark:
 		return fmt.Errorf("%w (another epoch at mark %d); %s", ErrRestored, in.Mark, restoredAdvice)
-	case in.BehindSince != 0:
-		return fmt.Errorf("%w (%s); %s", ErrRestored, in.BehindReason, restoredAdvice)
 	}
 	return nil
 }
 
 // Raise raises the mark in the database and remembers it, in this order: the
-// file is never ahead of a database that was not restored.
+// file is never ahead of a database that was not restored. A database that went
+// back under a running node is recorded as behind instead, and what is remembered
+// of it stays.
 func (o *Outside) Raise(ctx context.Context, d *DB) error {
 	var in Instance
+	var restored error
 	err := d.Write(ctx, func(ctx context.Context, tx Tx) error {
+		var err error
+		if in, err = instance(ctx, tx); err != nil {
+			return err
+		}
+		if restored = o.Check(in); errors.Is(restored, ErrRestored) {
+			return tx.SetBehind(ctx, "a node remembers more than the database")
+		} else if restored != nil {
+			return restored
+		}
 		if _, err := tx.NewUpdate().Table("instance").Set("mark = mark + 1").Where("id = 1").Exec(ctx); err != nil {
 			return err
 		}
-		var err error
 		in, err = instance(ctx, tx)
 		return err
 	})
-	if err != nil {
+	if err := errors.Join(err, restored); err != nil {
 		return err
 	}
 	return o.Remember(in)

@@ -80,6 +80,21 @@ func Add(ctx context.Context, tx db.Tx, d *Device, labels map[string]string, fin
 	return err
 }
 
+// NotRevoked lists those of the devices that exist and are not revoked.
+func NotRevoked(ctx context.Context, q bun.IDB, ids []string) (list []string, err error) {
+	for len(ids) > 0 {
+		part := ids[:min(len(ids), 500)]
+		ids = ids[len(part):]
+		var found []string
+		if err := q.NewSelect().Model((*Device)(nil)).Column("device_id").
+			Where("device_id IN (?) AND state <> ?", bun.List(part), Revoked).Scan(ctx, &found); err != nil {
+			return nil, err
+		}
+		list = append(list, found...)
+	}
+	return list, nil
+}
+
 // Labels reads a device's labels.
 func Labels(ctx context.Context, q bun.IDB, id string) (map[string]string, error) {
 	var rows []labelRow
@@ -95,23 +110,25 @@ func Labels(ctx context.Context, q bun.IDB, id string) (map[string]string, error
 
 // setState moves a device that is as d says, and its gate with it.
 func setState(ctx context.Context, tx db.Tx, d *Device, to State, by, reason string) error {
-	if err := db.One(tx.NewUpdate().Model((*Device)(nil)).
-		Set("state = ?", to).Set("state_by = ?", by).Set("state_reason = ?", reason).Set("state_at = ?", tx.At()).
-		Where("device_id = ? AND state = ?", d.DeviceID, d.State).Exec(ctx)); err != nil {
+	from := d.State
+	d.State, d.StateBy, d.StateReason, d.StateAt = to, by, reason, tx.At()
+	// The counter's row first, as heartbeats do: two orders would be a deadlock.
+	if err := setGate(ctx, tx, d); err != nil {
 		return err
 	}
-	d.State, d.StateBy, d.StateReason, d.StateAt = to, by, reason, tx.At()
-	return setGate(ctx, tx, d)
+	return db.One(tx.NewUpdate().Model((*Device)(nil)).
+		Set("state = ?", to).Set("state_by = ?", by).Set("state_reason = ?", reason).Set("state_at = ?", tx.At()).
+		Where("device_id = ? AND state = ?", d.DeviceID, from).Exec(ctx))
 }
 
 // setHeld holds a device, or ends its hold when reason is "".
 func setHeld(ctx context.Context, tx db.Tx, d *Device, reason string) error {
-	if err := db.One(tx.NewUpdate().Model((*Device)(nil)).Set("held_reason = ?", reason).
-		Where("device_id = ?", d.DeviceID).Exec(ctx)); err != nil {
+	d.HeldReason = reason
+	if err := setGate(ctx, tx, d); err != nil {
 		return err
 	}
-	d.HeldReason = reason
-	return setGate(ctx, tx, d)
+	return db.One(tx.NewUpdate().Model((*Device)(nil)).Set("held_reason = ?", reason).
+		Where("device_id = ?", d.DeviceID).Exec(ctx))
 }
 
 func setGate(ctx context.Context, tx db.Tx, d *Device) error {

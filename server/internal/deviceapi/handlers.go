@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
@@ -68,6 +69,10 @@ func (a *API) heartbeat(w http.ResponseWriter, r *http.Request) {
 		p := httpkit.NewProblem(r.Context(), protocol.CodeEpochChanged, "")
 		p.Epoch, p.Nonce, p.Counter = epoch.Epoch, epoch.Nonce, epoch.Counter
 		httpkit.WriteProblem(w, p)
+		return
+	}
+	if errors.Is(err, flow.ErrBusy) {
+		httpkit.RefuseFor(w, r, time.Second)
 		return
 	}
 	if err != nil {

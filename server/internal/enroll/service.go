@@ -12,13 +12,43 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
 // Service is what operators do about tokens and windows.
-type Service struct{ d *db.DB }
+type Service struct {
+	d         *db.DB
+	withdrawn func(ctx context.Context, tx db.Tx, e *Enrollment) error
+}
 
 // New makes the service.
-func New(d *db.DB) *Service { return &Service{d} }
+func New(d *db.DB) *Service {
+	return &Service{d, func(context.Context, db.Tx, *Enrollment) error { return nil }}
+}
+
+// OnWithdraw sets what else ends when an enrollment is withdrawn.
+func (s *Service) OnWithdraw(f func(ctx context.Context, tx db.Tx, e *Enrollment) error) {
+	s.withdrawn = f
+}
+
+// withdraw ends enrollments that rest on something that is gone, before their
+// devices fetch a certificate.
+func (s *Service) withdraw(ctx context.Context, tx db.Tx, who audit.Actor, list []Enrollment, reason string) error {
+	for i := range list {
+		e := &list[i]
+		if err := Move(ctx, tx, e.ID, e.State, protocol.EnrollRejected, reason); err != nil {
+			return err
+		}
+		if err := s.withdrawn(ctx, tx, e); err != nil {
+			return err
+		}
+		if err := audit.Write(ctx, tx, who, audit.Entry{Action: audit.EnrollReject, ObjectKind: "device", ObjectID: e.DeviceID, Reason: reason,
+			Details: map[string]string{"enrollment": e.ID}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // CreateToken makes a token and returns its secret, which is not kept.
 func (s *Service) CreateToken(ctx context.Context, by authz.By, n NewToken) (t *Token, secret string, err error) {
@@ -65,6 +95,13 @@ func (s *Service) RevokeToken(ctx context.Context, by authz.By, id, reason strin
 		} else if err != nil {
 			return err
 		}
+		rest, err := resting(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if err := s.withdraw(ctx, tx, by.Actor, rest, "the enrollment token was revoked"); err != nil {
+			return err
+		}
 		return audit.Write(ctx, tx, by.Actor, audit.Entry{Action: audit.TokenRevoke, ObjectKind: "enroll-token", ObjectID: id, Reason: reason})
 	})
 }
@@ -103,6 +140,13 @@ func (s *Service) CloseWindow(ctx context.Context, by authz.By, reason string) e
 		}
 		n, err := closeWindows(ctx, tx, by.ID)
 		if err != nil || n == 0 {
+			return err
+		}
+		rest, err := resting(ctx, tx, "")
+		if err != nil {
+			return err
+		}
+		if err := s.withdraw(ctx, tx, by.Actor, rest, "the enrollment window was closed"); err != nil {
 			return err
 		}
 		return audit.Write(ctx, tx, by.Actor, audit.Entry{Action: audit.WindowClose, ObjectKind: "enroll-window", Reason: reason})

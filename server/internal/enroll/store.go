@@ -163,6 +163,19 @@ func Rivals(ctx context.Context, tx db.Tx, deviceID, id string) (list []Enrollme
 	return list, err
 }
 
+// resting lists the enrollments that rest on a token (those waiting for a review,
+// and those let in without one), or with tokenID "" on any window.
+func resting(ctx context.Context, tx db.Tx, tokenID string) (list []Enrollment, err error) {
+	sel := tx.NewSelect().Model(&list)
+	if tokenID == "" {
+		sel = sel.Where("state = ? AND approval_id = ''", protocol.EnrollApproved)
+	} else {
+		sel = sel.Where("token_id = ? AND (state = ? OR state = ? AND approval_id = '')", tokenID, protocol.EnrollPending, protocol.EnrollApproved)
+	}
+	err = sel.Scan(ctx)
+	return list, err
+}
+
 // Overdue lists enrollments whose time is over but whose row does not say so.
 func Overdue(ctx context.Context, q bun.IDB, now db.Micros, limit int) (list []Enrollment, err error) {
 	err = q.NewSelect().Model(&list).

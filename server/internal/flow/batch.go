@@ -26,6 +26,9 @@ type batcher struct {
 	size   int
 	store  func(context.Context, []beat) []outcome
 
+	mu     sync.Mutex
+	flying map[string]int // beats of a device that wait or are stored
+
 	in      chan waiting
 	writers chan struct{}
 	stopped chan struct{}
@@ -38,7 +41,7 @@ type waiting struct {
 
 func newBatcher(window time.Duration, size, writers int, store func(context.Context, []beat) []outcome) *batcher {
 	return &batcher{
-		window: window, size: max(size, 1), store: store,
+		window: window, size: max(size, 1), store: store, flying: map[string]int{},
 		in: make(chan waiting), writers: make(chan struct{}, writers), stopped: make(chan struct{}),
 	}
 }
@@ -46,6 +49,10 @@ func newBatcher(window time.Duration, size, writers int, store func(context.Cont
 // do hands a beat in and waits for its outcome. When ctx ends first, the beat may
 // still be stored: the device does not send it again either way.
 func (b *batcher) do(ctx context.Context, one beat) (outcome, error) {
+	if !b.enter(one.DeviceID) {
+		return outcome{}, ErrBusy
+	}
+	defer b.leave(one.DeviceID)
 	w := waiting{one, make(chan outcome, 1)}
 	select {
 	case b.in <- w:
@@ -59,6 +66,31 @@ func (b *batcher) do(ctx context.Context, one beat) (outcome, error) {
 		return o, o.err
 	case <-ctx.Done():
 		return outcome{}, ctx.Err()
+	}
+}
+
+// maxFlying is how many beats of one device may be on their way: an honest one
+// sends the next after the answer. More would wait in everyone's way.
+const maxFlying = 2
+
+// ErrBusy says that a device sends heartbeats without waiting for answers.
+var ErrBusy = errors.New("heartbeats of this device are on their way already")
+
+func (b *batcher) enter(deviceID string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.flying[deviceID] >= maxFlying {
+		return false
+	}
+	b.flying[deviceID]++
+	return true
+}
+
+func (b *batcher) leave(deviceID string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.flying[deviceID]--; b.flying[deviceID] == 0 {
+		delete(b.flying, deviceID)
 	}
 }
 

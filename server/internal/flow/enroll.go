@@ -39,6 +39,10 @@ const pollPause = 5 * time.Second
 // Enroll stores a device's request to join. The same request again, after a lost
 // answer, changes nothing and takes no second use of the token.
 func (f *Flow) Enroll(ctx context.Context, source, requestID string, r *protocol.EnrollRequest) (*protocol.EnrollAnswer, error) {
+	// A stranger without a token costs one read; it is looked up again below.
+	if _, err := enroll.TokenBySecret(ctx, f.d.Read(), r.Token); err != nil {
+		return nil, err
+	}
 	req, err := certs.ParseRequest(r.CSR, r.DeviceID)
 	if err != nil {
 		return nil, err
@@ -261,6 +265,9 @@ func (f *Flow) letIn(ctx context.Context, tx db.Tx, who audit.Actor, e *enroll.E
 	token, err := enroll.TokenByID(ctx, tx, e.TokenID)
 	if err != nil {
 		return err
+	}
+	if e.ApprovalID == "" && token.RevokedAt != 0 {
+		return enroll.ErrTokenRevoked // nobody but the token spoke for it
 	}
 	epoch, err := tx.Epoch(ctx)
 	if err != nil {

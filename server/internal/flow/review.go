@@ -32,6 +32,10 @@ func (f *Flow) Review(ctx context.Context, by authz.By, enrollmentID string, dec
 		if err != nil {
 			return err
 		}
+		if e.State == protocol.EnrollApproved && !decision.Approve {
+			state = protocol.EnrollRejected
+			return f.takeBack(ctx, tx, by, e, decision.Reason)
+		}
 		if e.State != protocol.EnrollPending {
 			return fmt.Errorf("%w: it is %s", enroll.ErrState, e.State)
 		}
@@ -69,4 +73,26 @@ func (f *Flow) Review(ctx context.Context, by authz.By, enrollmentID string, dec
 		err = approval.ErrClosed
 	}
 	return state, err
+}
+
+// takeBack rejects an enrollment that was approved, or needed no review, and whose
+// device did not fetch its certificate yet: whoever is in time is not too late.
+func (f *Flow) takeBack(ctx context.Context, tx db.Tx, by authz.By, e *enroll.Enrollment, reason string) error {
+	if reason == "" {
+		return approval.ErrNoReason
+	}
+	if err := enroll.Move(ctx, tx, e.ID, protocol.EnrollApproved, protocol.EnrollRejected, reason); err != nil {
+		return err
+	}
+	return audit.Write(ctx, tx, by.Actor, audit.Entry{Action: audit.EnrollReject, ObjectKind: "device", ObjectID: e.DeviceID, Reason: reason,
+		Details: map[string]string{"enrollment": e.ID, "taken_back": "true"}})
+}
+
+// Withdrawn ends the review of an enrollment whose token was revoked or whose
+// window was closed.
+func (f *Flow) Withdrawn(ctx context.Context, tx db.Tx, e *enroll.Enrollment) error {
+	if e.ApprovalID == "" || e.State != protocol.EnrollPending {
+		return nil
+	}
+	return approval.Close(ctx, tx, e.ApprovalID, approval.Void)
 }

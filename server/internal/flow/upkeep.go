@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
@@ -25,6 +26,7 @@ func (f *Flow) Reevaluate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var failed []error // one row that errs does not hold the others up
 	for _, id := range ids {
 		err := f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
 			d, err := device.Get(ctx, tx, id)
@@ -34,10 +36,10 @@ func (f *Flow) Reevaluate(ctx context.Context) error {
 			return retrust(ctx, tx, d)
 		})
 		if err != nil {
-			return err
+			failed = append(failed, fmt.Errorf("device %s: %w", id, err))
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // ExpireEnrollments writes down that the time of enrollments is over. They are

@@ -110,6 +110,7 @@ func (w *world) open(settings flow.Settings) {
 		DB: d, Log: slog.New(slog.DiscardHandler), Ring: w.ring, PKI: w.pki, Policy: w.policy,
 		Refusals: w.refused, Journal: w.journal, Outside: w.outside, Settings: settings,
 	})
+	w.enroll.OnWithdraw(w.Withdrawn)
 }
 
 func (w *world) migrate() error { _, err := w.d.Migrate(w.Context()); return err }
