@@ -38,7 +38,7 @@ type file[G any] struct {
 // load reads a file of VECTORS. A file that is missing fails the test.
 func load[G any](t *testing.T, name string) file[G] {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(folder(), name))
+	data, err := os.ReadFile(filepath.Join(folder(), "wycheproof", name))
 	if err != nil {
 		t.Fatal(err)
 	}
