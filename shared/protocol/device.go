@@ -13,6 +13,7 @@ const Version = 1
 const (
 	PathEnroll    = "/api/enroll"
 	PathHeartbeat = "/api/heartbeat"
+	PathRenew     = "/api/certificate/renew"
 )
 
 // EnrollPollPath is where the device asks after the enrollment with this id.
@@ -25,9 +26,14 @@ type EnrollRequest struct {
 	Protocol     int    `json:"protocol"`
 	EnrollmentID string `json:"enrollment_id"` // made by the agent, see NewID
 	DeviceID     string `json:"device_id"`     // see CheckDeviceID
-	Token        string `json:"token"`         // secret, shown once to the operator
-	CSR          []byte `json:"csr"`           // PKCS#10 in DER (RFC 2986)
+	Token        string `json:"token,omitempty"` // secret, shown once to the operator
+	CSR          []byte `json:"csr,omitempty"` // PKCS#10 in DER (RFC 2986)
 	Facts        Facts  `json:"facts,omitempty"`
+
+	// Recovery is the way back of a device whose certificate has expired: the
+	// envelope of a signing.Renewal, in place of token and CSR. EnrollmentID is the
+	// renewal's request_id then; the device keeps the enrollment that it has.
+	Recovery json.RawMessage `json:"recovery,omitempty"`
 }
 
 // EnrollState is where an enrollment stands.
@@ -94,6 +100,9 @@ type Heartbeat struct {
 	Nonce         string `json:"nonce,omitempty"`          // the last one received
 	Receipt       string `json:"receipt,omitempty"`        // the last one received
 	Facts         Facts  `json:"facts,omitempty"`          // only when changed
+
+	Acks    []string          `json:"acks,omitempty"`    // action ids that the device has written down
+	Results []json.RawMessage `json:"results,omitempty"` // envelopes of signing.CommandResult, until they are stored
 }
 
 // HeartbeatAnswer says that the heartbeat is stored for good.
@@ -106,6 +115,34 @@ type HeartbeatAnswer struct {
 	Receipt         string    `json:"receipt"`
 	PolicyVersion   int64     `json:"policy_version"` // in force on the server
 	RootVersion     int64     `json:"root_version"`   // newest on the server
+
+	// What is newer than the device says it has, the oldest first.
+	FleetRoots    []json.RawMessage `json:"fleet_roots,omitempty"`
+	PolicyBundles []json.RawMessage `json:"policy_bundles,omitempty"`
+
+	Commands      []CommandDelivery `json:"commands,omitempty"`       // until the device has acknowledged them
+	ResultsStored []string          `json:"results_stored,omitempty"` // action ids whose results need not be sent again
+	Renew         bool              `json:"renew,omitempty"`          // the device should renew its certificate now
+}
+
+// CommandDelivery is a command on its way to one device. What counts is the
+// statement; the id beside it is what a device reports a refusal under when it
+// cannot believe the statement.
+type CommandDelivery struct {
+	ActionID  string          `json:"action_id"`
+	Statement json.RawMessage `json:"statement"`       // envelope of a signing.CommandStatement
+	Proof     json.RawMessage `json:"proof,omitempty"` // signing.Proof, where the statement names a tree
+}
+
+// RenewAnswer answers a renewal (POST PathRenew over mutual TLS; the body is the
+// envelope of a signing.Renewal). The same request again gets the same answer.
+type RenewAnswer struct {
+	RequestID         string            `json:"request_id"`
+	State             EnrollState       `json:"state"` // pending, issued, rejected or expired
+	Reason            string            `json:"reason,omitempty"`
+	RetryAfterSeconds int               `json:"retry_after_seconds,omitempty"` // while pending
+	Certificates      [][]byte          `json:"certificates,omitempty"`        // DER, the device's first, then its issuer
+	FleetRoots        []json.RawMessage `json:"fleet_roots,omitempty"`         // the whole chain: the issuer may be new to the device
 }
 
 // Facts are what a device says of itself: self-reported, never a reason to

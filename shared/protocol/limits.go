@@ -13,8 +13,17 @@ import (
 const (
 	MaxEnrollBody    = 32 << 10 // a CSR of a P-384 key is under 1 KiB, facts under 12 KiB
 	MaxPollBody      = 8 << 10
-	MaxHeartbeatBody = 16 << 10
-	MaxAnswerBody    = 256 << 10 // certificates, fleet roots and bundle together
+	MaxHeartbeatBody = 96 << 10  // results in base64 above all; without any it is under 2 KiB
+	MaxRenewBody     = 16 << 10  // a CSR in base64 twice, and two signatures
+	MaxAnswerBody    = 512 << 10 // fleet roots, bundles and commands together
+
+	MaxCommands  = 8        // delivered in one answer
+	MaxStatement = 16 << 10 // bytes of a statement's envelope
+	MaxProof     = 4 << 10  // bytes of a proof
+	MaxAcks      = 32       // in one heartbeat
+	MaxResults   = 4        // in one heartbeat
+	MaxResult    = 20 << 10 // bytes of a result's envelope
+	MaxDocuments = 4        // policy bundles, or fleet roots, in one answer
 
 	MaxCSR       = 4 << 10
 	MaxToken     = 128
@@ -121,6 +130,12 @@ func (r *EnrollRequest) Check() error {
 	if err := CheckDeviceID(r.DeviceID); err != nil {
 		return err
 	}
+	if len(r.Recovery) > 0 {
+		if r.Token != "" || len(r.CSR) > 0 || len(r.Recovery) > MaxRenewBody {
+			return errors.New("a recovery has neither token nor csr, and is not longer than a renewal")
+		}
+		return r.Facts.Check()
+	}
 	if r.Token == "" || len(r.Token) > MaxToken {
 		return fmt.Errorf("token must have 1 to %d characters", MaxToken)
 	}
@@ -169,7 +184,31 @@ func (h *Heartbeat) Check() error {
 	if len(h.Nonce) > MaxOpaque || len(h.Receipt) > MaxOpaque {
 		return errors.New("nonce or receipt is too long")
 	}
+	if len(h.Acks) > MaxAcks || len(h.Results) > MaxResults {
+		return fmt.Errorf("more than %d acks or %d results", MaxAcks, MaxResults)
+	}
+	for _, id := range h.Acks {
+		if err := CheckID(id); err != nil {
+			return fmt.Errorf("acks: %w", err)
+		}
+	}
+	for _, r := range h.Results {
+		if len(r) == 0 || len(r) > MaxResult {
+			return fmt.Errorf("a result must have 1 to %d bytes", MaxResult)
+		}
+	}
 	return h.Facts.Check()
+}
+
+// Check holds a delivery to form and limits. What it says is not believed for it.
+func (d *CommandDelivery) Check() error {
+	if err := CheckID(d.ActionID); err != nil {
+		return fmt.Errorf("action_id: %w", err)
+	}
+	if len(d.Statement) == 0 || len(d.Statement) > MaxStatement || len(d.Proof) > MaxProof {
+		return fmt.Errorf("a statement has 1 to %d bytes, a proof at most %d", MaxStatement, MaxProof)
+	}
+	return nil
 }
 
 func checkVersion(v int) error {

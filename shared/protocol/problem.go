@@ -41,6 +41,12 @@ const (
 	CodeCounterJump  Code = "counter-jump"  // too far ahead
 	CodeEpochChanged Code = "epoch-changed" // go on at once in Epoch with Nonce
 
+	// Renewal and recovery.
+	CodeRenewalInvalid  Code = "renewal-invalid"  // not signed by both keys, or not of the device's certificate
+	CodeRenewalConflict Code = "renewal-conflict" // another request of this device is under way
+	CodeRenewalEarly    Code = "renewal-early"    // too many in too short a time: try again later
+	CodeRecoveryLate    Code = "recovery-late"    // expired too long ago: enroll anew
+
 	// Any route.
 	CodeMalformed   Code = "malformed"
 	CodeTooLarge    Code = "too-large"

@@ -32,14 +32,23 @@ func decode(payload []byte, v any) error {
 	return nil
 }
 
-// seal writes a document and signs it, after making sure that it reads back.
-func seal(ctx context.Context, p Purpose, document, blank any, signers []Signer) (*Envelope, error) {
+// write is a document's payload, after making sure that it reads back.
+func write(p Purpose, document, blank any) ([]byte, error) {
 	payload, err := json.Marshal(document)
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", p, err)
 	}
 	if err := decode(payload, blank); err != nil {
 		return nil, fmt.Errorf("write %s: %w", p, err)
+	}
+	return payload, nil
+}
+
+// seal writes a document and signs it.
+func seal(ctx context.Context, p Purpose, document, blank any, signers []Signer) (*Envelope, error) {
+	payload, err := write(p, document, blank)
+	if err != nil {
+		return nil, err
 	}
 	return Seal(ctx, p, payload, signers...)
 }

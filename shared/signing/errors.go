@@ -31,6 +31,12 @@ var (
 	ErrGap = errors.New("fleet roots in between are missing")
 	// ErrNotYetValid: issued in the future; a clock is wrong.
 	ErrNotYetValid = errors.New("document is not valid yet")
+	// ErrTarget: a command for other devices, or for this one before it was enrolled anew.
+	ErrTarget = errors.New("this device is not a target")
+	// ErrKind: a kind of command that is not known, or that no rule allows.
+	ErrKind = errors.New("kind of command is not allowed")
+	// ErrParameter: a parameter that the kind does not take, or beyond what is allowed.
+	ErrParameter = errors.New("parameter is not allowed")
 	// ErrExpired: past its time. VerifyBundle returns the bundle beside it.
 	ErrExpired = errors.New("document has expired")
 )

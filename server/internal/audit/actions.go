@@ -27,6 +27,24 @@ const (
 	DeviceIdentity  = "device.identity"  // refusals at the door
 	AuthorityCreate = "authority.create"
 	FleetInstall    = "fleet.install"
+	CertRenew         = "certificate.renew"
+	CertSupersede     = "certificate.supersede" // the next one was used for the first time
+	IdentityRequest   = "identity.request"      // a renewal or recovery that is reviewed
+	IdentityApprove   = "identity.approve"
+	IdentityReject    = "identity.reject"
+	IdentityExpire    = "identity.expire"
+	CommandRequest    = "command.request"
+	CommandApprove    = "command.approve"
+	CommandReject     = "command.reject"
+	CommandCancel     = "command.cancel"
+	CommandSign       = "command.sign"
+	CommandResult     = "command.result"
+	CommandExpire     = "command.expire"
+	PolicyPublish     = "policy.publish"
+	RootPublish       = "fleet-root.publish"
+	AuthorityActivate = "authority.activate"
+	AuthorityRetire   = "authority.retire"
+
 	Access          = "access" // refusals by permission
 	Restore         = "database.restore"
 	Behind          = "database.behind"
@@ -39,7 +57,11 @@ func Actions() []string {
 		TokenCreate, TokenRevoke, WindowOpen, WindowClose,
 		EnrollRequest, EnrollApprove, EnrollReject, EnrollExpire,
 		CertIssue, CertRevoke, DeviceSuspend, DeviceResume, DeviceHold, DeviceResync, Heartbeat, DeviceIdentity,
-		AuthorityCreate, FleetInstall, Access, Restore, Behind,
+		AuthorityCreate, FleetInstall,
+		CertRenew, CertSupersede, IdentityRequest, IdentityApprove, IdentityReject, IdentityExpire,
+		CommandRequest, CommandApprove, CommandReject, CommandCancel, CommandSign, CommandResult, CommandExpire,
+		PolicyPublish, RootPublish, AuthorityActivate, AuthorityRetire,
+		Access, Restore, Behind,
 	}
 }
 

@@ -29,6 +29,17 @@ const (
 	EnrollWindowOpen  Permission = "enroll-window:open"
 	EnrollWindowClose Permission = "enroll-window:close"
 
+	IdentityReview Permission = "identity:review" // a device's next key
+
+	CommandRead   Permission = "command:read"
+	CommandCreate Permission = "command:create"
+	CommandCancel Permission = "command:cancel"
+	CommandReview Permission = "command:review"
+
+	// PolicyPublish is to hand the server what the fleet's owner signed. It says
+	// nothing about the owner's keys, which are elsewhere.
+	PolicyPublish Permission = "policy:publish"
+
 	FleetRead    Permission = "fleet:read"
 	ApprovalRead Permission = "approval:read"
 	AuditRead    Permission = "audit:read"
@@ -44,6 +55,9 @@ var permissions = []Permission{
 	EnrollmentRead, EnrollmentReview,
 	EnrollTokenRead, EnrollTokenCreate, EnrollTokenRevoke,
 	EnrollWindowOpen, EnrollWindowClose,
+	IdentityReview,
+	CommandRead, CommandCreate, CommandCancel, CommandReview,
+	PolicyPublish,
 	FleetRead, ApprovalRead, AuditRead,
 	AccountRead, AccountManage, SessionManage,
 }

@@ -17,22 +17,25 @@ const (
 
 // roles is the whole of what a role means. No role both brings a device to the
 // door (enroll-token:create) and lets it in (enrollment:review, or an open
-// window): that takes two people, or a grant that the audit log shows.
+// window), and none both asks for a command and reviews it: that takes two people,
+// or a grant that the audit log shows.
 var roles = map[Role][]Permission{
 	// Looks at the fleet.
-	Viewer: {Self, DeviceRead, EnrollmentRead, FleetRead},
+	Viewer: {Self, DeviceRead, EnrollmentRead, FleetRead, CommandRead},
 
 	// Runs the fleet from day to day: brings devices to the door, takes them out.
 	Operator: {
 		Self, DeviceRead, EnrollmentRead, FleetRead, ApprovalRead,
 		EnrollTokenRead, EnrollTokenCreate, EnrollTokenRevoke,
 		DeviceSuspend, DeviceRevoke, EnrollWindowClose,
+		CommandRead, CommandCreate, CommandCancel, PolicyPublish,
 	},
 
 	// Lets devices in.
 	Approver: {
 		Self, DeviceRead, EnrollmentRead, FleetRead, ApprovalRead,
 		EnrollmentReview, EnrollWindowOpen, EnrollWindowClose,
+		IdentityReview, CommandRead, CommandReview,
 	},
 
 	// Protects, investigates, and gives back what was taken away.
@@ -40,6 +43,7 @@ var roles = map[Role][]Permission{
 		Self, DeviceRead, EnrollmentRead, FleetRead, ApprovalRead, AuditRead, AccountRead,
 		EnrollTokenRead, EnrollTokenRevoke, EnrollWindowOpen, EnrollWindowClose,
 		DeviceSuspend, DeviceRevoke, DeviceResume, DeviceResync, SessionManage,
+		CommandRead, CommandCancel,
 	},
 
 	// Manages people, and does everything that an operator does. Lets no device
@@ -49,6 +53,7 @@ var roles = map[Role][]Permission{
 		EnrollTokenRead, EnrollTokenCreate, EnrollTokenRevoke,
 		DeviceSuspend, DeviceRevoke, EnrollWindowClose,
 		AccountRead, AccountManage, SessionManage,
+		CommandRead, CommandCreate, CommandCancel, PolicyPublish,
 	},
 }
 

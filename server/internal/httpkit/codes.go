@@ -56,6 +56,11 @@ var codes = map[protocol.Code]meaning{
 	protocol.CodeCounterJump:  {http.StatusConflict, "The counter is too far ahead"},
 	protocol.CodeEpochChanged: {http.StatusConflict, "The server was restored: go on in the new epoch"},
 
+	protocol.CodeRenewalInvalid:  {http.StatusForbidden, "The renewal is not signed by the keys that it must be signed by"},
+	protocol.CodeRenewalConflict: {http.StatusConflict, "Another request of this device is under way"},
+	protocol.CodeRenewalEarly:    {http.StatusTooManyRequests, "The device renews too often"},
+	protocol.CodeRecoveryLate:    {http.StatusForbidden, "The certificate expired too long ago"},
+
 	protocol.CodeMalformed:   {http.StatusBadRequest, "The request cannot be read"},
 	protocol.CodeTooLarge:    {http.StatusRequestEntityTooLarge, "The request is too large"},
 	protocol.CodeRateLimited: {http.StatusTooManyRequests, "Too many requests"},

@@ -1,0 +1,69 @@
+-- +goose Up
+-- Commands, and the renewal of certificates.
+
+-- A device's next certificate, valid beside the present one until it is first used.
+ALTER TABLE device_counters ADD COLUMN next_fingerprint TEXT NOT NULL DEFAULT '';
+ALTER TABLE device_counters ADD COLUMN next_until BIGINT NOT NULL DEFAULT 0;
+
+-- Wishes of devices for a certificate of another key, while their own is valid
+-- (renewal) or after it expired (recovery).
+CREATE TABLE identity_requests (
+    id                TEXT PRIMARY KEY,
+    device_id         TEXT NOT NULL REFERENCES devices (device_id),
+    kind              TEXT NOT NULL,
+    state             TEXT NOT NULL,
+    csr               BYTEA NOT NULL,
+    csr_digest        TEXT NOT NULL,
+    key_code          TEXT NOT NULL,
+    signed_by         TEXT NOT NULL,
+    approval_id       TEXT NOT NULL DEFAULT '',
+    fingerprint       TEXT NOT NULL DEFAULT '',
+    source            TEXT NOT NULL,
+    reason            TEXT NOT NULL DEFAULT '',
+    created_at        BIGINT NOT NULL,
+    expires_at        BIGINT NOT NULL,
+    decided_at        BIGINT NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX identity_requests_open ON identity_requests (device_id) WHERE state IN ('pending', 'approved', 'issued');
+CREATE INDEX identity_requests_state ON identity_requests (state, created_at);
+
+-- What devices are to do, as the very bytes that are signed; envelope is empty
+-- until they are.
+CREATE TABLE commands (
+    id                TEXT PRIMARY KEY,
+    state             TEXT NOT NULL,
+    kind              TEXT NOT NULL,
+    reason            TEXT NOT NULL,
+    statement         BYTEA NOT NULL,
+    digest            TEXT NOT NULL,
+    envelope          BYTEA NOT NULL,
+    targets           BIGINT NOT NULL,
+    requested_by      TEXT NOT NULL,
+    approval_id       TEXT NOT NULL DEFAULT '',
+    not_before        BIGINT NOT NULL,
+    not_after         BIGINT NOT NULL,
+    created_at        BIGINT NOT NULL,
+    signed_at         BIGINT NOT NULL DEFAULT 0,
+    closed_at         BIGINT NOT NULL DEFAULT 0
+);
+CREATE INDEX commands_state ON commands (state, not_after);
+CREATE INDEX commands_created ON commands (created_at, id);
+
+CREATE TABLE command_targets (
+    command_id        TEXT NOT NULL REFERENCES commands (id),
+    device_id         TEXT NOT NULL REFERENCES devices (device_id),
+    enrollment_id     TEXT NOT NULL,
+    position          BIGINT NOT NULL,
+    state             TEXT NOT NULL,
+    reason            TEXT NOT NULL DEFAULT '',
+    deliveries        BIGINT NOT NULL DEFAULT 0,
+    delivered_at      BIGINT NOT NULL DEFAULT 0,
+    acknowledged_at   BIGINT NOT NULL DEFAULT 0,
+    closed_at         BIGINT NOT NULL DEFAULT 0,
+    result            BYTEA NOT NULL,
+    PRIMARY KEY (command_id, device_id)
+);
+-- What a device is given, and what its pending flag rests on.
+CREATE INDEX command_targets_waiting ON command_targets (device_id) WHERE state IN ('queued', 'delivered');
+-- What is not over yet.
+CREATE INDEX command_targets_open ON command_targets (command_id) WHERE state IN ('queued', 'delivered', 'acknowledged');
