@@ -24,10 +24,10 @@ func EnrollPollPath(enrollmentID string) string { return PathEnroll + "/" + enro
 // enrollment_id and the CSR decide that it is the same one.
 type EnrollRequest struct {
 	Protocol     int    `json:"protocol"`
-	EnrollmentID string `json:"enrollment_id"` // made by the agent, see NewID
-	DeviceID     string `json:"device_id"`     // see CheckDeviceID
+	EnrollmentID string `json:"enrollment_id"`   // made by the agent, see NewID
+	DeviceID     string `json:"device_id"`       // see CheckDeviceID
 	Token        string `json:"token,omitempty"` // secret, shown once to the operator
-	CSR          []byte `json:"csr,omitempty"` // PKCS#10 in DER (RFC 2986)
+	CSR          []byte `json:"csr,omitempty"`   // PKCS#10 in DER (RFC 2986)
 	Facts        Facts  `json:"facts,omitempty"`
 
 	// Recovery is the way back of a device whose certificate has expired: the

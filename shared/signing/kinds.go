@@ -52,12 +52,7 @@ func CheckKind(kind string, parameters map[string]Parameter, rule KindRule) erro
 		if !ok || s.Number != (p.Number != nil) || s.Number == (p.Text != nil) {
 			return fmt.Errorf("%w: %s of %s is not known, or of another type", ErrParameter, name, kind)
 		}
-		value := int64(0)
-		if s.Number {
-			value = *p.Number
-		} else {
-			value = int64(len(*p.Text))
-		}
+		value := measure(p)
 		most := s.Max
 		if limit, ok := rule.Limits[name]; ok {
 			most = min(most, limit)
@@ -67,4 +62,12 @@ func CheckKind(kind string, parameters map[string]Parameter, rule KindRule) erro
 		}
 	}
 	return nil
+}
+
+// measure is what bounds a parameter: the number itself, or the bytes of a text.
+func measure(p Parameter) int64 {
+	if p.Number != nil {
+		return *p.Number
+	}
+	return int64(len(*p.Text))
 }
