@@ -39,7 +39,7 @@ from a settings file of KEY=VALUE lines (--config).
 		return &usageError{err, cmd.CommandPath()}
 	})
 	root.PersistentFlags().String("config", "", "settings file (environment: "+config.ConfigEnv+")")
-	root.AddCommand(newEnroll(), newRun(), newStatus(), newDoctor(), newUnenroll(), newService(), newVersion())
+	root.AddCommand(newEnroll(), newRun(), newStatus(), newDoctor(), newDiagnostics(), newUnenroll(), newService(), newVersion())
 	return root
 }
 

@@ -116,7 +116,7 @@ func TestFaultsAreFoundWhereTheyAre(t *testing.T) {
 		},
 		"an expired server certificate": {
 			spoil: func(w *world) { elsewhere(w, expired(w.t, w.fleet)) },
-			want: want{"TLS": {Fail, "the server's certificate expired at"}},
+			want:  want{"TLS": {Fail, "the server's certificate expired at"}},
 		},
 		"nothing listens": {
 			spoil: func(w *world) { w.o.Config.Server = "https://" + closedPort(w.t) },

@@ -129,6 +129,9 @@ func (p *Pins) PolicyMark() journal.Mark {
 	return journal.Mark{Version: p.Bundle.Version, Digest: p.BundleDigest}
 }
 
+// BundleEnvelope is the bundle with its signatures, as it came.
+func (p *Pins) BundleEnvelope() []byte { return bytes.Clone(p.bundle) }
+
 // FirstDigest is the digest of version 1, the pin.
 func (p *Pins) FirstDigest() (string, error) {
 	env, err := signing.ParseEnvelope(p.Root.Envelopes[0])
