@@ -82,7 +82,10 @@ func patient(cmd *cobra.Command) (*doctor.Options, error) {
 		return o, nil
 	}
 	if errors.Is(unreadable(src.File), os.ErrPermission) && !cmd.Flags().Changed("config") {
-		o.SettingsErr = nil // the service's, which only root may read: reported as such
+		src.File = "" // the service's, which only root may read: reported as such
+		if o.Config, o.SettingsErr = config.Load(src); o.SettingsErr == nil {
+			return o, nil
+		}
 	}
 	src.File, src.Environ = "", only(src.Environ, config.Prefix+"STATE_DIR")
 	o.Config, err = config.Load(src)

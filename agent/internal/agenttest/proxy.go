@@ -50,7 +50,7 @@ func answerConnect(conn net.Conn, status string) {
 	go func() {
 		defer close(done)
 		_, _ = io.Copy(to, from)
-		_ = to.(*net.TCPConn).CloseWrite() //nolint:forcetypeassert // dialled as tcp
+		_ = to.Close()
 	}()
 	_, _ = io.Copy(conn, to)
 	_ = conn.Close()

@@ -170,11 +170,11 @@ func TestFaultsAreFoundWhereTheyAre(t *testing.T) {
 			want:  want{"TLS": {Fail, "by this device's clock"}, "server": {Skipped, ""}},
 		},
 		"a loose directory": {
-			spoil: func(w *world) { must(w.t, os.Chmod(w.dir, 0o755)) }, //nolint:gosec // the fault
+			spoil: func(w *world) { must(w.t, os.Chmod(w.dir, 0o755)) },
 			want:  want{"state directory": {Fail, "has mode 0755"}, "journal": {Skipped, ""}, "connection": {Skipped, ""}},
 		},
 		"a loose key": {
-			spoil: func(w *world) { must(w.t, os.Chmod(filepath.Join(w.dir, "device.key"), 0o644)) }, //nolint:gosec // the fault
+			spoil: func(w *world) { must(w.t, os.Chmod(filepath.Join(w.dir, "device.key"), 0o644)) },
 			want:  want{"key and certificate": {Fail, "others may read"}, "TLS": {OK, ""}},
 		},
 		"no key": {

@@ -49,10 +49,10 @@ type Report struct {
 func worst(results []Result) Verdict {
 	v := OK
 	for _, r := range results {
-		switch {
-		case r.Verdict == Fail:
+		if r.Verdict == Fail {
 			return Fail
-		case r.Verdict == Warn:
+		}
+		if r.Verdict == Warn {
 			v = Warn
 		}
 	}
