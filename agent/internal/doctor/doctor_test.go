@@ -54,6 +54,20 @@ func TestLookingDisturbsNothing(t *testing.T) {
 	}
 }
 
+// An agent that starts or writes at this moment is not kept from it: no lock is
+// taken, and nothing is swept away.
+func TestLookingTakesNoHold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	must(t, os.Remove(filepath.Join(w.dir, "agent.lock")))
+	must(t, os.WriteFile(filepath.Join(w.dir, ".journal.json-123"), []byte("half"), 0o600))
+	before := snapshot(t, w.dir)
+	w.run()
+	if after := snapshot(t, w.dir); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
 func snapshot(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
