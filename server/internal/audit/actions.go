@@ -3,30 +3,30 @@ package audit
 // The actions. A filter offers them; an act that is not here cannot be recorded
 // and so cannot happen.
 const (
-	AccountCreate   = "account.create"
-	AccountUpdate   = "account.update"
-	AccountDisable  = "account.disable"
-	SignIn          = "session.sign-in"
-	SignOut         = "session.sign-out"
-	SessionRevoke   = "session.revoke"
-	TokenCreate     = "enroll-token.create"
-	TokenRevoke     = "enroll-token.revoke"
-	WindowOpen      = "enroll-window.open"
-	WindowClose     = "enroll-window.close"
-	EnrollRequest   = "enrollment.request"
-	EnrollApprove   = "enrollment.approve"
-	EnrollReject    = "enrollment.reject"
-	EnrollExpire    = "enrollment.expire"
-	CertIssue       = "certificate.issue"
-	CertRevoke      = "certificate.revoke"
-	DeviceSuspend   = "device.suspend"
-	DeviceResume    = "device.resume"
-	DeviceHold      = "device.hold"
-	DeviceResync    = "device.resync"
-	Heartbeat       = "device.heartbeat" // refusals only
-	DeviceIdentity  = "device.identity"  // refusals at the door
-	AuthorityCreate = "authority.create"
-	FleetInstall    = "fleet.install"
+	AccountCreate     = "account.create"
+	AccountUpdate     = "account.update"
+	AccountDisable    = "account.disable"
+	SignIn            = "session.sign-in"
+	SignOut           = "session.sign-out"
+	SessionRevoke     = "session.revoke"
+	TokenCreate       = "enroll-token.create"
+	TokenRevoke       = "enroll-token.revoke"
+	WindowOpen        = "enroll-window.open"
+	WindowClose       = "enroll-window.close"
+	EnrollRequest     = "enrollment.request"
+	EnrollApprove     = "enrollment.approve"
+	EnrollReject      = "enrollment.reject"
+	EnrollExpire      = "enrollment.expire"
+	CertIssue         = "certificate.issue"
+	CertRevoke        = "certificate.revoke"
+	DeviceSuspend     = "device.suspend"
+	DeviceResume      = "device.resume"
+	DeviceHold        = "device.hold"
+	DeviceResync      = "device.resync"
+	Heartbeat         = "device.heartbeat" // refusals only
+	DeviceIdentity    = "device.identity"  // refusals at the door
+	AuthorityCreate   = "authority.create"
+	FleetInstall      = "fleet.install"
 	CertRenew         = "certificate.renew"
 	CertSupersede     = "certificate.supersede" // the next one was used for the first time
 	IdentityRequest   = "identity.request"      // a renewal or recovery that is reviewed
@@ -45,9 +45,9 @@ const (
 	AuthorityActivate = "authority.activate"
 	AuthorityRetire   = "authority.retire"
 
-	Access          = "access" // refusals by permission
-	Restore         = "database.restore"
-	Behind          = "database.behind"
+	Access  = "access" // refusals by permission
+	Restore = "database.restore"
+	Behind  = "database.behind"
 )
 
 // Actions lists every action.
