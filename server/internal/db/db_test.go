@@ -275,6 +275,46 @@ func TestANodeNoticesADatabaseThatWentBack(t *testing.T) {
 	})
 }
 
+// REV-05: a restore under a running node is noticed by its next look.
+func TestARunningNodeNoticesADatabaseThatWentBack(t *testing.T) {
+	t.Parallel()
+	dbtest.Both(t, func(t *testing.T, url string) {
+		d := migrated(t, url)
+		ctx := t.Context()
+		if _, err := d.Begin(ctx, "trial"); err != nil {
+			t.Fatal(err)
+		}
+		o := db.NewOutside(t.TempDir())
+		for range 3 {
+			if err := o.Raise(ctx, d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before, err := o.Load()
+		if err != nil || before.Mark != 3 {
+			t.Fatalf("%+v, %v", before, err)
+		}
+		if err := d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
+			_, err := tx.ExecContext(ctx, "UPDATE instance SET mark = 1")
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 { // also when the mark would have caught up
+			if err := o.Raise(ctx, d); !errors.Is(err, db.ErrRestored) {
+				t.Fatalf("it goes on: %v", err)
+			}
+		}
+		in, err := d.Instance(ctx)
+		if err != nil || in.BehindSince == 0 || in.Mark != 1 {
+			t.Errorf("the database says %+v, %v", in, err)
+		}
+		if after, err := o.Load(); err != nil || after != before {
+			t.Errorf("the node remembers %+v, %v; before it was %+v", after, err, before)
+		}
+	})
+}
+
 func TestTimesComeBackAsTheyWereWritten(t *testing.T) {
 	t.Parallel()
 	zone := time.FixedZone("x", 3600)
