@@ -136,7 +136,7 @@ func (f *Flow) admit(ctx context.Context, tx db.Tx, who audit.Actor, token *enro
 		}
 		ask, err := approval.Place(ctx, tx, approval.Ask{
 			Kind: approval.Enrollment, SubjectID: e.ID, Action: action, Required: 1,
-			Requester: "device:" + e.DeviceID, TTL: f.settings.ReviewTTL,
+			Requester: "device:" + e.DeviceID, Excluded: token.Person, TTL: f.settings.ReviewTTL,
 		})
 		if err != nil {
 			return err
