@@ -116,7 +116,7 @@ func (e *enrollment) begin(ctx context.Context) error {
 	if err := e.complete(); err != nil {
 		return err
 	}
-	ca, err := learnCA(ctx, e.Server, e.CAFingerprint)
+	ca, err := learnCA(ctx, e.Server, e.CAFingerprint, e.Proxy)
 	if err != nil {
 		return err
 	}
