@@ -29,6 +29,7 @@ type Options struct {
 	Wait          time.Duration // for a decision
 	Proxy         *url.URL
 	Facts         protocol.Facts
+	Built         time.Time // when this program was made, zero if unknown: it cannot be earlier now
 
 	Now    func() time.Time
 	Random func() float64 // in [0, 1), for jitter
