@@ -19,13 +19,23 @@ func TestADeviceHasAtMostTwoHeartbeatsOnTheirWay(t *testing.T) {
 		release := make(chan struct{})
 		b := newBatcher(time.Millisecond, 8, 1, func(_ context.Context, batch []beat) []outcome {
 			<-release
-			return make([]outcome, len(batch))
+			stored := make([]outcome, len(batch))
+			for i := range stored {
+				stored[i].pending = 7
+			}
+			return stored
 		})
 		ended := make(chan error, 1)
 		go func() { ended <- b.run(ctx) }()
 		answers := make(chan error, 10)
 		send := func(id string) {
-			go func() { _, err := b.do(ctx, beat{Beat: device.Beat{DeviceID: id}}); answers <- err }()
+			go func() {
+				o, err := b.do(ctx, beat{Beat: device.Beat{DeviceID: id}})
+				if err == nil && o.pending != 7 {
+					err = errors.New("the outcome is another's")
+				}
+				answers <- err
+			}()
 			synctest.Wait()
 		}
 		for range maxFlying {
