@@ -9,9 +9,12 @@ SHELL := /bin/bash
 MODULE  := github.com/sentinel-secure-x/sentinel-secure-x
 VERSION := $(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || echo 0.0.0-dev))
 
-# Reproducible: no paths, no build stamp but the version.
+# The commit's time, so that two builds of it are the same bytes.
+BUILD_TIME := $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
+
+# Reproducible: no paths, no build stamp but the version and the commit's time.
 BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false \
-           -ldflags "-s -w -X $(MODULE)/shared/version.Version=$(VERSION)"
+           -ldflags "-s -w -X $(MODULE)/shared/version.Version=$(VERSION) -X $(MODULE)/shared/version.BuildTime=$(BUILD_TIME)"
 WITH_DB := test/postgres/with
 
 GOLANGCI_LINT_VERSION := v2.15.0

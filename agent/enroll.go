@@ -19,6 +19,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/link"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/lifecycle"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/version"
 )
 
 // maxWait is longer than any enrollment stays open.
@@ -68,7 +69,7 @@ func runEnroll(cmd *cobra.Command, cfg *config.Config, token string, wait time.D
 	facts := app.Facts()
 	result, err := enroll.Run(ctx, enroll.Options{
 		Dir: cfg.StateDir, Server: cfg.Server, Token: token, CAFingerprint: cfg.CAFingerprint, FirstRoot: cfg.FleetRoot,
-		DeviceID: deviceID(cfg, facts["hostname"]), Wait: wait, Proxy: cfg.Proxy, Facts: facts,
+		DeviceID: deviceID(cfg, facts["hostname"]), Wait: wait, Proxy: cfg.Proxy, Facts: facts, Built: version.Built(),
 		Now: time.Now, Random: link.Jitter, Sleep: sleep, Out: cmd.OutOrStdout(),
 	})
 	if err != nil {

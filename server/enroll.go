@@ -139,7 +139,7 @@ func (p *program) enrollmentCommand() *cobra.Command {
 		})
 	})
 	list.Flags().StringVar(&state, "state", "pending", "pending, approved, issued, rejected, expired or all")
-	list.Flags().StringVar(&after, "after", "", "enrollment that the page before ended with")
+	list.Flags().StringVar(&after, "after", "", "the marker that the page before ended with")
 	c.AddCommand(list, p.decide("approve", "Let a device in whose key code is the one given"), p.decide("reject", "Refuse a device"))
 	return c
 }

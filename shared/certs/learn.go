@@ -16,6 +16,9 @@ import (
 // learnTimeout bounds a handshake whose context has no earlier deadline.
 const learnTimeout = 15 * time.Second
 
+// Dial makes a plain connection, as net.Dialer does.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 // LearnCA finds the server's issuing CA by its pinned fingerprint (SHA-256 of the
 // certificate's DER in hex), so that a person needs to carry 64 characters and
 // not a file. The caller then connects anew with ClientTLS and that CA.
@@ -24,8 +27,9 @@ const learnTimeout = 15 * time.Second
 // and has to fail. What the server showed in it is public, and of that only the
 // certificate with the pinned digest is believed, if it is a CA for servers and
 // the server's own certificate verifies under it for serverName. Another CA is
-// ErrPinMismatch, naming both fingerprints.
-func LearnCA(ctx context.Context, address, serverName, fingerprint string) (*x509.Certificate, error) {
+// ErrPinMismatch, naming both fingerprints. The connection is made by dial, since
+// there may be a proxy on the way; nil connects directly.
+func LearnCA(ctx context.Context, dial Dial, address, serverName, fingerprint string) (*x509.Certificate, error) {
 	if serverName == "" { // x509 would then compare no name at all
 		return nil, errors.New("the server's name is missing")
 	}
@@ -33,7 +37,7 @@ func LearnCA(ctx context.Context, address, serverName, fingerprint string) (*x50
 	if err != nil || len(pin) != sha256.Size {
 		return nil, fmt.Errorf("%w: the pin is not a SHA-256 in hex", ErrPinMismatch)
 	}
-	shown, err := showCertificates(ctx, address, serverName)
+	shown, err := showCertificates(ctx, dial, address, serverName)
 	if err != nil {
 		return nil, err
 	}
@@ -65,14 +69,20 @@ func LearnCA(ctx context.Context, address, serverName, fingerprint string) (*x50
 }
 
 // showCertificates returns what the server presents, own certificate first.
-func showCertificates(ctx context.Context, address, serverName string) ([]*x509.Certificate, error) {
+func showCertificates(ctx context.Context, dial Dial, address, serverName string) ([]*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, learnTimeout)
 	defer cancel()
-	dialer := tls.Dialer{NetDialer: &net.Dialer{}, Config: ClientTLS(nil, serverName, nil)}
-	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("look at the server's certificates: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	err = tls.Client(conn, ClientTLS(nil, serverName, nil)).HandshakeContext(ctx)
 	if err == nil {
-		err = errors.Join(errors.New("handshake without any trusted CA succeeded"), conn.Close())
-		return nil, err
+		return nil, errors.New("handshake without any trusted CA succeeded")
 	}
 	var unverified *tls.CertificateVerificationError
 	if !errors.As(err, &unverified) || len(unverified.UnverifiedCertificates) == 0 {

@@ -85,7 +85,7 @@ func TestAServersCAIsLearntByItsFingerprintOnly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := LearnCA(t.Context(), listen(t, test.server), test.name, test.pin)
+			got, err := LearnCA(t.Context(), nil, listen(t, test.server), test.name, test.pin)
 			switch {
 			case test.is == nil && test.as == nil:
 				if err != nil || !got.Equal(ca) {
@@ -102,7 +102,7 @@ func TestAServersCAIsLearntByItsFingerprintOnly(t *testing.T) {
 	}
 	t.Run("a mismatch names both fingerprints", func(t *testing.T) {
 		t.Parallel()
-		_, err := LearnCA(t.Context(), listen(t, chain(leaf, ca)), "localhost", Fingerprint(other.server.Certificate.Raw))
+		_, err := LearnCA(t.Context(), nil, listen(t, chain(leaf, ca)), "localhost", Fingerprint(other.server.Certificate.Raw))
 		if !strings.Contains(err.Error(), pin) || !strings.Contains(err.Error(), Fingerprint(other.server.Certificate.Raw)) {
 			t.Fatal(err)
 		}
@@ -110,7 +110,7 @@ func TestAServersCAIsLearntByItsFingerprintOnly(t *testing.T) {
 	t.Run("what was learnt connects", func(t *testing.T) {
 		t.Parallel()
 		address := listen(t, chain(leaf, ca))
-		learnt := must(LearnCA(t.Context(), address, "localhost", pin))
+		learnt := must(LearnCA(t.Context(), nil, address, "localhost", pin))
 		conn, err := tls.Dial("tcp", address, ClientTLS(list(learnt), "localhost", nil))
 		if err != nil {
 			t.Fatal(err)
@@ -121,7 +121,7 @@ func TestAServersCAIsLearntByItsFingerprintOnly(t *testing.T) {
 		t.Parallel()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := LearnCA(ctx, listen(t, chain(leaf, ca)), "localhost", pin); !errors.Is(err, context.Canceled) {
+		if _, err := LearnCA(ctx, nil, listen(t, chain(leaf, ca)), "localhost", pin); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
 	})

@@ -1,12 +1,28 @@
 // Package version tells which build this is.
 package version
 
+import "time"
+
 // Version is set when a release is linked:
 //
 //	go build -ldflags "-X <module>/shared/version.Version=1.2.3"
 //
 // A build without it says so by its name.
 var Version = "0.0.0-dev"
+
+// BuildTime is set beside it, in RFC 3339: the time of the commit, so that two
+// builds of it are the same bytes. Empty, it is not known.
+var BuildTime = ""
+
+// Built is a time that has come for sure, since this program exists. It is zero
+// when the linker was told none, or no time.
+func Built() time.Time {
+	t, err := time.Parse(time.RFC3339, BuildTime)
+	if err != nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
 
 // maxLength is what a heartbeat may carry of it (protocol.MaxVersion).
 const maxLength = 64

@@ -34,7 +34,7 @@ func ExitCode(err error) int {
 		return ExitRefused
 	case errors.As(err, &refusal) && link.React(err).Lasting():
 		return ExitRefused
-	case errors.Is(err, journal.ErrNotEnrolled), errors.Is(err, ErrUnfinished), errors.Is(err, enroll.ErrPending):
+	case errors.Is(err, journal.ErrNotEnrolled), errors.Is(err, ErrUnfinished), errors.Is(err, enroll.ErrPending), errors.Is(err, enroll.ErrUnsent):
 		return ExitNotEnrolled
 	}
 	return ExitError
@@ -87,6 +87,8 @@ func Advise(err error) string {
 		return adviseCode(refused.Code)
 	case errors.As(err, &refused):
 		return "ask the reviewer, then enroll anew with a new token"
+	case errors.Is(err, enroll.ErrUnsent):
+		return adviseUnsent(err)
 	case errors.As(err, &problems):
 		return "put right what is named above, all of it; --help of the command describes the settings"
 	}
@@ -101,6 +103,16 @@ func Advise(err error) string {
 	return "sentinel-agent status shows how the device stands; sentinel-agent --help lists the commands"
 }
 
+// adviseUnsent is for a request that the server has not taken: nothing is stored
+// there, so it needs its token again.
+func adviseUnsent(err error) string {
+	const again = "run the same command again, with the token: it is still needed"
+	if refusal, ok := errors.AsType[*link.RefusalError](err); ok && refusal.Problem.Code == protocol.CodeEnrollFull {
+		return codeAdvices[protocol.CodeEnrollFull] + "; then " + again
+	}
+	return again
+}
+
 const newToken = "ask an operator for a new token, and run the command again with it"
 
 // codeAdvices are for refusals of the server.
@@ -111,7 +123,7 @@ var codeAdvices = map[protocol.Code]string{
 	protocol.CodeTokenRevoked: newToken,
 	protocol.CodeDeviceExists: "choose another --device-id: a name belongs to one device for good",
 	protocol.CodeDeviceGone:   "choose another --device-id: that name is gone for good",
-	protocol.CodeEnrollFull:   "ask a reviewer to work off the pending enrollments, then try again",
+	protocol.CodeEnrollFull:   "ask a reviewer to work off the pending enrollments",
 
 	protocol.CodeDeviceRevoked:      "the device was revoked for good; ask an operator why. If it is to come back: sentinel-agent unenroll, and enroll under another name",
 	protocol.CodeDeviceUnknown:      "the server does not know this device any more; ask an operator. To join again: sentinel-agent unenroll, and enroll anew",

@@ -148,6 +148,20 @@ func TestEveryErrorHasANextThingToTry(t *testing.T) {
 	}
 }
 
+func TestWhoCannotGetTheRequestThroughIsToldToKeepTheToken(t *testing.T) {
+	t.Parallel()
+	full := &link.RefusalError{Problem: protocol.Problem{Code: protocol.CodeEnrollFull}}
+	for _, err := range []error{enroll.ErrUnsent, errors.Join(enroll.ErrUnsent, link.ErrNoAnswer), errors.Join(enroll.ErrUnsent, full)} {
+		try := Advise(fmt.Errorf("x: %w", err))
+		if !strings.Contains(try, "with the token") || strings.Contains(try, "no token") || strings.Contains(try, "reviewer") != errors.Is(err, full) {
+			t.Errorf("%v: %q", err, try)
+		}
+	}
+	if try := Advise(errors.Join(enroll.ErrPending, full)); strings.Contains(try, "with the token") {
+		t.Errorf("the server has the request: %q", try)
+	}
+}
+
 func TestExitCodesTellRefusedFromNotEnrolledFromBroken(t *testing.T) {
 	t.Parallel()
 	refusal := func(code protocol.Code) error {
@@ -170,6 +184,7 @@ func TestExitCodesTellRefusedFromNotEnrolledFromBroken(t *testing.T) {
 		{journal.ErrNotEnrolled, 3},
 		{ErrUnfinished, 3},
 		{enroll.ErrPending, 3},
+		{enroll.ErrUnsent, 3},
 	} {
 		if got := ExitCode(c.err); got != c.want {
 			t.Errorf("%v: %d, want %d", c.err, got, c.want)

@@ -19,7 +19,7 @@ import (
 // accept verifies all that was issued, then stores it, the journal last: only
 // with that is the device enrolled.
 func (e *enrollment) accept(issued *protocol.EnrollResult) (*Result, error) {
-	now := e.Now()
+	now := latest(e.Now(), e.Built)
 	p, err := verifyPins(issued, &e.state, now)
 	if err != nil {
 		return nil, err
@@ -43,13 +43,20 @@ func (e *enrollment) accept(issued *protocol.EnrollResult) (*Result, error) {
 	}
 	enrolled := journal.Enrolled{
 		At: now.UTC().Truncate(time.Second), FirstRoot: first, FirstUse: e.state.WantRoot == "",
-		Root: p.RootMark(), Policy: p.PolicyMark(), TimeFloor: p.Floor(),
+		Root: p.RootMark(), Policy: p.PolicyMark(), TimeFloor: latest(p.Floor(), e.Built),
 		Epoch: issued.Epoch, Interval: max(issued.IntervalSeconds, 0),
 	}
 	if err := e.journal.Update(func(s *journal.State) { s.Enrolled, s.PollNonce = &enrolled, "" }); err != nil {
 		return nil, err
 	}
 	return &Result{DeviceID: e.state.DeviceID, NotAfter: leaf.NotAfter, FirstRoot: first, FirstUse: enrolled.FirstUse}, nil
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // verifyPins judges root and bundle, and whether the root knows the CA that

@@ -14,6 +14,53 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
+// HBT-08: a clock that was put back before the program was made is not believed,
+// and never will be.
+func TestTheTimeFloorIsNotBelowTheTimeOfTheBuild(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		built func(documents time.Time) time.Time
+		want  func(documents, built time.Time) time.Time
+	}{
+		"a build later than the documents":   {func(d time.Time) time.Time { return d.Add(30 * time.Second) }, func(_, b time.Time) time.Time { return b }},
+		"a build earlier than the documents": {func(d time.Time) time.Time { return d.Add(-24 * time.Hour) }, func(d, _ time.Time) time.Time { return d }},
+		"a build that knows no time":         {func(time.Time) time.Time { return time.Time{} }, func(d, _ time.Time) time.Time { return d }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			desk := agenttest.NewDesk(t, time.Now)
+			plain := newDevice(t, desk)
+			if _, err := plain.enroll(t); err != nil {
+				t.Fatal(err)
+			}
+			documents := enrolledState(t, plain.Dir).Enrolled.TimeFloor
+
+			desk.Requests, desk.Polls = nil, 0
+			dev := newDevice(t, desk)
+			dev.Built = c.built(documents)
+			if _, err := dev.enroll(t); err != nil {
+				t.Fatal(err)
+			}
+			s, err := journal.Read(dev.Dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := c.want(documents, dev.Built); !s.Enrolled.TimeFloor.Equal(want) || s.Enrolled.Now(documents.Add(-time.Hour)).Before(dev.Built) {
+				t.Errorf("the floor is %v, want %v", s.Enrolled.TimeFloor, want)
+			}
+		})
+	}
+	t.Run("a certificate that ended before the build", func(t *testing.T) {
+		t.Parallel()
+		desk := agenttest.NewDesk(t, time.Now)
+		dev := newDevice(t, desk)
+		dev.Built = time.Now().Add(20 * 24 * time.Hour) // within the policy's life, after the certificate's
+		if _, err := dev.enroll(t); !errors.Is(err, ErrClock) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestWhatDoesNotFitIsNotAccepted(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(t *testing.T, d *agenttest.Desk, r *protocol.EnrollResult){

@@ -23,13 +23,13 @@ const (
 )
 
 // learnCA finds the server's CA by its pin. The connection that it makes carries
-// nothing of ours and is not used again.
-func learnCA(ctx context.Context, server, fingerprint string) (*x509.Certificate, error) {
+// nothing of ours and is not used again. It goes the way that later ones go.
+func learnCA(ctx context.Context, server, fingerprint string, proxy *url.URL) (*x509.Certificate, error) {
 	u, err := url.Parse(server)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the server's address", ErrMissing)
 	}
-	ca, err := certs.LearnCA(ctx, u.Host, u.Hostname(), fingerprint)
+	ca, err := certs.LearnCA(ctx, link.DialVia(proxy), u.Host, u.Hostname(), fingerprint)
 	var invalid x509.CertificateInvalidError
 	var name x509.HostnameError
 	switch {

@@ -29,6 +29,7 @@ type Options struct {
 	Wait          time.Duration // for a decision
 	Proxy         *url.URL
 	Facts         protocol.Facts
+	Built         time.Time // when this program was made, zero if unknown: it cannot be earlier now
 
 	Now    func() time.Time
 	Random func() float64 // in [0, 1), for jitter
@@ -116,7 +117,7 @@ func (e *enrollment) begin(ctx context.Context) error {
 	if err := e.complete(); err != nil {
 		return err
 	}
-	ca, err := learnCA(ctx, e.Server, e.CAFingerprint)
+	ca, err := learnCA(ctx, e.Server, e.CAFingerprint, e.Proxy)
 	if err != nil {
 		return err
 	}

@@ -150,7 +150,7 @@ func TestALostAnswerOrARestartGoesOnWithTheSameEnrollment(t *testing.T) {
 		dev := newDevice(t, desk)
 		sleep := dev.Sleep
 		dev.Sleep = func(ctx context.Context, _ time.Duration) error { return sleep(ctx, time.Hour) }
-		if _, err := dev.enroll(t); !errors.Is(err, ErrPending) {
+		if _, err := dev.enroll(t); !errors.Is(err, ErrUnsent) || errors.Is(err, ErrPending) {
 			t.Fatalf("got %v", err)
 		}
 		desk.OnRequest = nil
@@ -297,6 +297,31 @@ func TestARefusalThatMayPassIsWaitedOut(t *testing.T) {
 				t.Fatalf("after %v: %v", dev.waited, err)
 			}
 		})
+	}
+}
+
+// What the server has not taken needs its token again, and the person is told so.
+func TestARefusalThatDoesNotPassInTimeLeavesTheTokenNeeded(t *testing.T) {
+	t.Parallel()
+	desk := agenttest.NewDesk(t, time.Now)
+	desk.OnRequest = func(w http.ResponseWriter, _ int) bool {
+		w.Header().Set("Retry-After", "600")
+		agenttest.Refuse(w, 503, protocol.Problem{Code: protocol.CodeEnrollFull})
+		return true
+	}
+	dev := newDevice(t, desk)
+	_, err := dev.enroll(t)
+	var refusal *link.RefusalError
+	if !errors.Is(err, ErrUnsent) || errors.Is(err, ErrPending) || !errors.As(err, &refusal) || refusal.Problem.Code != protocol.CodeEnrollFull {
+		t.Fatalf("got %v", err)
+	}
+	desk.OnRequest, dev.Token = nil, ""
+	if _, err := dev.enroll(t); !errors.Is(err, ErrMissing) {
+		t.Errorf("without the token: %v", err)
+	}
+	dev.Token = agenttest.Token
+	if _, err := dev.enroll(t); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -19,6 +19,9 @@ var (
 	ErrOver = errors.New("enrollment refused")
 	// ErrPending means that nobody has decided in time. Run the same again to go on waiting.
 	ErrPending = errors.New("not decided yet")
+	// ErrUnsent means that in all the time the server did not say that it has the request.
+	// Run the same again, with the token: sent twice it is one request.
+	ErrUnsent = errors.New("the server has not taken the request yet")
 	// ErrBetween means that the server sees another CA than this device. Someone is between.
 	ErrBetween = errors.New("someone may be between this device and the server")
 	// ErrClock means that a clock is wrong, so that what is valid looks as if it were not.

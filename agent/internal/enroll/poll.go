@@ -186,6 +186,9 @@ func (e *enrollment) insist(ctx context.Context, request func(context.Context) e
 // pause waits, unless the decision would not be waited for that long.
 func (e *enrollment) pause(ctx context.Context, d time.Duration) error {
 	if e.Now().Add(d).After(e.until) {
+		if !e.state.Submitted {
+			return fmt.Errorf("%w within %s", ErrUnsent, e.Wait)
+		}
 		return fmt.Errorf("%w within %s", ErrPending, e.Wait)
 	}
 	return e.Sleep(ctx, d)

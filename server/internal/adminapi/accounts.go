@@ -46,7 +46,7 @@ type createAccountIn struct {
 		Person   string             `json:"person,omitempty" maxLength:"64" doc:"Whose it is; absent: the name."`
 		Role     authz.Role         `json:"role" enum:"viewer,operator,approver,security,admin"`
 		Grants   []authz.Permission `json:"grants,omitempty" maxItems:"64" nullable:"false"`
-		Password string             `json:"password" maxLength:"256"`
+		Password string             `json:"password" maxLength:"256" secret:"true"`
 	}
 }
 
@@ -67,7 +67,7 @@ type updateAccountIn struct {
 		Role     *authz.Role         `json:"role,omitempty" enum:"viewer,operator,approver,security,admin"`
 		Grants   *[]authz.Permission `json:"grants,omitempty" maxItems:"64" nullable:"false" doc:"All grants from now on."`
 		Disabled *bool               `json:"disabled,omitempty"`
-		Password *string             `json:"password,omitempty" maxLength:"256"`
+		Password *string             `json:"password,omitempty" maxLength:"256" secret:"true"`
 		Reason   string              `json:"reason,omitempty" maxLength:"400"`
 	}
 }

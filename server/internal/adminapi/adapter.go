@@ -83,6 +83,9 @@ func add[I, O any](a *API, policy httpkit.Policy, op huma.Operation, h func(cont
 	}
 	op.MaxBodyBytes = maxBody + 1 // the route's own limit comes first
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		if err := checkText(ctx, in); err != nil {
+			return nil, err
+		}
 		out, err := h(ctx, in)
 		if err != nil {
 			return nil, a.refusal(ctx, err)

@@ -12,7 +12,7 @@ import (
 type loginIn struct {
 	Body struct {
 		Name     string `json:"name" maxLength:"64"`
-		Password string `json:"password" maxLength:"256"`
+		Password string `json:"password" maxLength:"256" secret:"true"`
 	}
 }
 
@@ -62,8 +62,8 @@ func (a *API) me(ctx context.Context, _ *struct{}) (*meOut, error) {
 
 type passwordIn struct {
 	Body struct {
-		Current string `json:"current" maxLength:"256"`
-		New     string `json:"new" maxLength:"256"`
+		Current string `json:"current" maxLength:"256" secret:"true"`
+		New     string `json:"new" maxLength:"256" secret:"true"`
 	}
 }
 

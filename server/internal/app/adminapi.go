@@ -20,7 +20,7 @@ type reads struct {
 }
 
 func (r reads) Devices(ctx context.Context, f view.DeviceFilter) ([]view.DeviceRow, string, error) {
-	return view.Devices(ctx, r.core.DB.Read(), f)
+	return view.Devices(ctx, r.core.DB.Read(), f, r.core.DB.Now())
 }
 
 func (r reads) Device(ctx context.Context, id string) (*view.Device, error) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/config"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
 )
@@ -263,6 +264,39 @@ func TestARestoredDatabaseDoesNotStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop(t, started(t, dir)) // a node that remembers nothing cannot know
+}
+
+// REV-05: a node that remembers no mark still has its journal of revocations.
+func TestADeviceThatCameBackWithABackupStopsTheStart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	core := started(t, dir)
+	state := func(to device.State) {
+		t.Helper()
+		if err := core.DB.Write(t.Context(), func(ctx context.Context, tx db.Tx) error {
+			_, err := tx.ExecContext(ctx, "UPDATE devices SET state = ? WHERE device_id = 'edge-1'", to)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		stop(t, core)
+	}
+	if err := core.DB.Write(t.Context(), func(ctx context.Context, tx db.Tx) error {
+		return device.Add(ctx, tx, &device.Device{DeviceID: "edge-1", EnrollmentID: tx.NewID()}, nil, "f", "e")
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"edge-0", "edge-1"} { // one is not in this database at all
+		if err := core.Journal.Add(device.Revocation{DeviceID: id, Reason: "stolen"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state(device.Revoked)
+	core = started(t, dir) // as it should be
+	state(device.Active)
+	if _, _, err := start(t, dir); !errors.Is(err, db.ErrRestored) || !strings.Contains(err.Error(), "edge-1") || !strings.Contains(err.Error(), "mark-restored") {
+		t.Fatalf("it starts with a revoked device alive: %v", err)
+	}
 }
 
 // REV-05: a running server is not ready once it knows that the database is old.

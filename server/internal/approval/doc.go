@@ -9,6 +9,6 @@
 // acts.
 //
 // Persons count, not accounts: two accounts of one person are one vote, and whoever
-// asked never counts. Votes and state are checked inside the transaction that
-// changes them.
+// asked never counts. Whoever made it possible to ask may reject, and not approve.
+// Votes and state are checked inside the transaction that changes them.
 package approval

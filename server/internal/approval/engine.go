@@ -14,6 +14,7 @@ type Ask struct {
 	Action    []byte // canonical: what exactly is to be done
 	Required  int    // distinct persons
 	Requester string // person, or the machine that asks
+	Excluded  string // person who made it possible to ask, and so may not approve; "" for none
 	TTL       time.Duration
 }
 
@@ -21,7 +22,7 @@ type Ask struct {
 func Place(ctx context.Context, tx db.Tx, a Ask) (*Request, error) {
 	r := &Request{
 		ID: tx.NewID(), Kind: a.Kind, SubjectID: a.SubjectID, Action: a.Action, Digest: Digest(a.Action),
-		Required: max(a.Required, 1), Requester: a.Requester, State: Open,
+		Required: max(a.Required, 1), Requester: a.Requester, Excluded: a.Excluded, State: Open,
 		CreatedAt: tx.At(), ExpiresAt: tx.At().Add(a.TTL),
 	}
 	return r, insertRequest(ctx, tx, r)

@@ -68,6 +68,8 @@ func judge(r *Request, before []string, v Vote, now time.Time) error {
 		return ErrNoReason
 	case v.Person == "" || v.Person == r.Requester:
 		return ErrOwn
+	case v.Approve && v.Person == r.Excluded: // rejecting protects, and is anyone's
+		return ErrOwn
 	}
 	if slices.Contains(before, v.Person) {
 		return ErrVoted

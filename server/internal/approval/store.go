@@ -21,6 +21,7 @@ type Request struct {
 	Digest    string    `bun:"digest" json:"digest"`
 	Required  int       `bun:"required" json:"required"`
 	Requester string    `bun:"requester" json:"requester"`
+	Excluded  string    `bun:"excluded" json:"excluded,omitempty"` // person who may only reject
 	State     State     `bun:"state" json:"state"`
 	CreatedAt db.Micros `bun:"created_at" json:"created_at"`
 	ExpiresAt db.Micros `bun:"expires_at" json:"expires_at"`

@@ -107,7 +107,7 @@ func (r *Refusals) giveBack(kinds map[refusalKey]*refusal, other int, since time
 	defer r.mu.Unlock()
 	for key, seen := range kinds {
 		if now, ok := r.kinds[key]; ok {
-			now.more += seen.more + 1 // its first was written as one of its own
+			now.more += seen.more // each window's first is an entry of its own
 			continue
 		}
 		r.kinds[key] = seen

@@ -132,3 +132,64 @@ func TestARefusalThatCannotBeWrittenIsHeardOf(t *testing.T) {
 		}
 	})
 }
+
+// DOS-02: a count that could not be written is not lost with its window.
+func TestCountsThatCouldNotBeWrittenAreWrittenLater(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *book) {
+		r := NewRefusals(w.d, time.Minute, 2)
+		note := func(id string, times int) {
+			w.Helper()
+			for range times {
+				if err := r.Note(w.Context(), Actor{Kind: Device, ID: id}, Entry{Action: Heartbeat, Reason: "stale"}); err != nil {
+					w.Fatal(err)
+				}
+			}
+		}
+		rename := func(from, to string) {
+			w.Helper()
+			if err := w.d.Write(w.Context(), func(ctx context.Context, tx db.Tx) error {
+				_, err := tx.ExecContext(ctx, "ALTER TABLE "+from+" RENAME TO "+to)
+				return err
+			}); err != nil {
+				w.Fatal(err)
+			}
+		}
+		note("edge-1", 4) // one is written, three are counted
+		note("edge-2", 1)
+		note("edge-3", 5) // a kind too many
+		w.pass(time.Minute)
+		rename("audit_entries", "audit_gone")
+		if err := r.Flush(w.Context(), false); err == nil {
+			w.Fatal("it says that it wrote")
+		}
+		rename("audit_gone", "audit_entries")
+		note("edge-1", 1)
+		note("edge-3", 1)
+		if err := r.Flush(w.Context(), false); err != nil {
+			w.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, row := range w.list(Filter{}) {
+			if d := row.DetailMap(); d["repeated"] != "" {
+				got[row.ActorID] = d["repeated"] + " since " + d["since"]
+			}
+		}
+		since := " since " + noon.Format(time.RFC3339)
+		if len(got) != 2 || got["edge-1"] != "4"+since || got[""] != "6"+since {
+			w.Errorf("counted %v", got)
+		}
+	})
+}
+
+// A window that began while the counts of the one before could not be written has
+// written a first of its own: every refusal is one entry's or one count's.
+func TestCountsGivenBackJoinThoseOfTheRunningWindow(t *testing.T) {
+	t.Parallel()
+	key := refusalKey{action: Heartbeat, actor: "device/edge-1"}
+	r := &Refusals{kinds: map[refusalKey]*refusal{key: {more: 2}}, other: 1, since: noon.Add(time.Minute)}
+	r.giveBack(map[refusalKey]*refusal{key: {more: 3}, {action: Access}: {more: 7}}, 4, noon)
+	if r.kinds[key].more != 5 || r.kinds[refusalKey{action: Access}].more != 7 || r.other != 5 || !r.since.Equal(noon) {
+		t.Errorf("%+v, %+v, %d since %v", r.kinds[key], r.kinds[refusalKey{action: Access}], r.other, r.since)
+	}
+}

@@ -248,6 +248,22 @@ func TestProductionRefusesWhatATrialMayHave(t *testing.T) {
 	}
 }
 
+// A device compares the name that it was told to connect to with the server's
+// certificate, which is made for the machine names.
+func TestTheMachineURLNamesAHostOfTheCertificate(t *testing.T) {
+	t.Parallel()
+	const names = "SENTINEL_MACHINE_NAMES=devices.corp.test,192.0.2.7,2001:db8::7"
+	for _, host := range []string{"devices.corp.test", "192.0.2.7", "[2001:db8::7]", "[2001:db8:0:0::7]"} {
+		load(t, names, "SENTINEL_MACHINE_URL=https://"+host+":8443")
+	}
+	for _, host := range []string{"corp.test", "a.devices.corp.test", "devices.corp.tes", "192.0.2.70", "[2001:db8::8]", "localhost"} {
+		wantOnly(t, refused(t, []string{names, "SENTINEL_MACHINE_URL=https://" + host + ":8443"}, ""), "SENTINEL_MACHINE_URL", "SENTINEL_MACHINE_NAMES")
+	}
+	settings := production()
+	settings["SENTINEL_MACHINE_URL"] = "https://other.corp.test:8443"
+	wantOnly(t, refused(t, environ(settings), ""), "SENTINEL_MACHINE_URL", "no device would believe")
+}
+
 func TestStagingIsStrictButMayRunOnSQLite(t *testing.T) {
 	t.Parallel()
 	settings := production()

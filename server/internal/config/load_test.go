@@ -66,7 +66,7 @@ func TestAURLOnAnIPv6NameHasBrackets(t *testing.T) {
 	if c := load(t, "SENTINEL_MACHINE_NAMES=2001:db8::7"); c.MachineURL != "https://[2001:db8::7]:8443" {
 		t.Errorf("derived %s", c.MachineURL)
 	}
-	load(t, "SENTINEL_MACHINE_URL=https://[2001:db8::7]:8443")
+	load(t, "SENTINEL_MACHINE_NAMES=2001:db8::7", "SENTINEL_MACHINE_URL=https://[2001:db8::7]:8443")
 }
 
 func TestOnPortZeroTheURLIsLeftToTheListener(t *testing.T) {

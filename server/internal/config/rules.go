@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -106,6 +107,16 @@ var rules = []rule{
 		fix:     "write the URL that devices reach, for example SENTINEL_MACHINE_URL=https://devices.example.com:8443, with its host in SENTINEL_MACHINE_NAMES",
 	},
 	{
+		key: "SENTINEL_MACHINE_URL", also: []string{"SENTINEL_MACHINE_LISTEN", "SENTINEL_MACHINE_NAMES"}, in: everywhere,
+		broken: func(c *Config) bool {
+			u, _ := url.Parse(c.MachineURL)
+			told := c.Profile == Production && isLoopback(u.Hostname()) // by the rule above
+			return c.MachineURL != "" && !told && !slices.ContainsFunc(c.MachineNames, hostIs(u.Hostname()))
+		},
+		message: "names a host that is not among SENTINEL_MACHINE_NAMES, so no device would believe the server's certificate",
+		fix:     "add its host to SENTINEL_MACHINE_NAMES, or write the URL with one of those names",
+	},
+	{
 		key: "SENTINEL_ALLOWED_ORIGINS", in: production,
 		broken:  func(c *Config) bool { return slices.Contains(c.AllowedOrigins, "*") },
 		message: "allows every website to call the admin API",
@@ -143,6 +154,19 @@ var rules = []rule{
 		message: "is longer than SENTINEL_SESSION_LIFETIME",
 		fix:     "write a duration no longer than that",
 	},
+}
+
+// hostIs reports whether a name is a host, as a certificate is matched: an address
+// by its value, a name in any case.
+func hostIs(host string) func(string) bool {
+	ip, err := netip.ParseAddr(host)
+	isAddress := err == nil
+	return func(name string) bool {
+		if other, err := netip.ParseAddr(name); err == nil {
+			return isAddress && other.Unmap() == ip.Unmap()
+		}
+		return strings.EqualFold(name, host)
+	}
 }
 
 // brokenRules returns what is wrong beyond the known problems. The profile's own

@@ -65,7 +65,8 @@ func GetCounter(ctx context.Context, q bun.IDB, id string) (*Counter, error) {
 // exists, in whatever state, is ErrExists.
 func Add(ctx context.Context, tx db.Tx, d *Device, labels map[string]string, fingerprint, epoch string) error {
 	d.State, d.StateAt, d.EnrolledAt, d.Facts = Active, tx.At(), tx.At(), "{}"
-	if _, err := tx.NewInsert().Model(d).Exec(ctx); db.IsDuplicate(err) {
+	// No failed insert: the transaction can still be asked what is there.
+	if err := db.One(tx.NewInsert().Model(d).On("CONFLICT (device_id) DO NOTHING").Exec(ctx)); errors.Is(err, db.ErrConflict) {
 		return ErrExists
 	} else if err != nil {
 		return err

@@ -69,7 +69,7 @@ func (s *Service) CreateToken(ctx context.Context, by authz.By, n NewToken) (t *
 		}
 		t = &Token{
 			ID: tx.NewID(), Hash: hash(secret), Note: n.Note, MaxUses: n.Uses,
-			CreatedBy: by.ID, CreatedAt: tx.At(), ExpiresAt: tx.At().Add(n.Life),
+			CreatedBy: by.ID, Person: by.Person, CreatedAt: tx.At(), ExpiresAt: tx.At().Add(n.Life),
 			DeviceName: n.DeviceName, Owner: n.Owner, Labels: string(labels), Sensitive: n.Sensitive,
 		}
 		if err := insertToken(ctx, tx, t); err != nil {

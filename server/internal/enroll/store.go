@@ -21,6 +21,7 @@ type Token struct {
 	MaxUses    int64     `bun:"max_uses"`
 	Uses       int64     `bun:"uses"`
 	CreatedBy  string    `bun:"created_by"`
+	Person     string    `bun:"created_person"` // the human behind CreatedBy
 	CreatedAt  db.Micros `bun:"created_at"`
 	ExpiresAt  db.Micros `bun:"expires_at"`
 	RevokedAt  db.Micros `bun:"revoked_at"`

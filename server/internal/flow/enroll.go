@@ -14,6 +14,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/trust"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
@@ -85,9 +86,9 @@ func (f *Flow) Enroll(ctx context.Context, source, requestID string, r *protocol
 		}
 		return f.admit(ctx, tx, who, token, e)
 	}
-	if err = f.d.Write(ctx, store); db.IsDuplicate(err) {
+	if err = f.atTheDoor(ctx, store); db.IsDuplicate(err) {
 		// The same request came twice at once; now the other one is there to be found.
-		err = f.d.Write(ctx, store)
+		err = f.atTheDoor(ctx, store)
 	}
 	if err != nil {
 		return nil, err
@@ -96,6 +97,20 @@ func (f *Flow) Enroll(ctx context.Context, source, requestID string, r *protocol
 		EnrollmentID: e.ID, State: e.Live(f.d.Now()), KeyCode: e.KeyCode,
 		Nonce: f.pollNonce(e.ID), PollAfterSeconds: int(pollPause.Seconds()),
 	}, nil
+}
+
+// atTheDoor is a write about an enrollment. Those of one node go one after the
+// other: each reads what the others change (the token's uses, how many wait, who
+// has which device_id), so that at once they would only make each other begin
+// again. What must hold between them holds in the transaction, for every node.
+func (f *Flow) atTheDoor(ctx context.Context, act func(context.Context, db.Tx) error) error {
+	select {
+	case f.door <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-f.door }()
+	return f.d.Write(ctx, act)
 }
 
 // free refuses a device_id that is or was in use.
@@ -136,7 +151,7 @@ func (f *Flow) admit(ctx context.Context, tx db.Tx, who audit.Actor, token *enro
 		}
 		ask, err := approval.Place(ctx, tx, approval.Ask{
 			Kind: approval.Enrollment, SubjectID: e.ID, Action: action, Required: 1,
-			Requester: "device:" + e.DeviceID, TTL: f.settings.ReviewTTL,
+			Requester: "device:" + e.DeviceID, Excluded: token.Person, TTL: f.settings.ReviewTTL,
 		})
 		if err != nil {
 			return err
@@ -234,7 +249,7 @@ func (f *Flow) issue(ctx context.Context, source, requestID string, e *enroll.En
 		return nil, err
 	}
 	who := audit.Actor{Kind: audit.Device, ID: e.DeviceID, Source: source, RequestID: requestID}
-	err = f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
+	err = f.atTheDoor(ctx, func(ctx context.Context, tx db.Tx) error {
 		if err := enroll.Issued(ctx, tx, e.ID, cert.Fingerprint); err != nil {
 			return err
 		}
@@ -247,7 +262,9 @@ func (f *Flow) issue(ctx context.Context, source, requestID string, e *enroll.En
 	if err != nil {
 		return nil, err
 	}
-	return enroll.Get(ctx, f.d.Read(), e.ID)
+	after := *e
+	after.State, after.Fingerprint = protocol.EnrollIssued, cert.Fingerprint
+	return &after, nil
 }
 
 func (f *Flow) issuedElsewhere(ctx context.Context, id string) (*enroll.Enrollment, error) {
@@ -259,9 +276,6 @@ func (f *Flow) issuedElsewhere(ctx context.Context, id string) (*enroll.Enrollme
 }
 
 func (f *Flow) letIn(ctx context.Context, tx db.Tx, who audit.Actor, e *enroll.Enrollment, cert *pki.Issued) error {
-	if err := free(ctx, tx, e.DeviceID); err != nil {
-		return err
-	}
 	token, err := enroll.TokenByID(ctx, tx, e.TokenID)
 	if err != nil {
 		return err
@@ -280,13 +294,23 @@ func (f *Flow) letIn(ctx context.Context, tx db.Tx, who audit.Actor, e *enroll.E
 		DeviceID: e.DeviceID, EnrollmentID: e.ID, StateBy: who.ID,
 		Name: token.DeviceName, Owner: token.Owner, Sensitive: token.Sensitive, KeyCode: e.KeyCode,
 	}
-	if err := device.Add(ctx, tx, d, token.LabelMap(), cert.Fingerprint, epoch); err != nil {
+	if err := device.Add(ctx, tx, d, token.LabelMap(), cert.Fingerprint, epoch); errors.Is(err, device.ErrExists) {
+		if why := free(ctx, tx, e.DeviceID); why != nil { // alive, or gone for good
+			return why
+		}
+		return err
+	} else if err != nil {
 		return err
 	}
 	if err := f.endRivals(ctx, tx, who, e); err != nil {
 		return err
 	}
-	if err := retrust(ctx, tx, d); err != nil {
+	// What a verdict rests on was written just now: nothing of it needs to be read.
+	facts, err := factsOf(ctx, tx, d, e, &cert.Certificate)
+	if err != nil {
+		return err
+	}
+	if err := trust.Put(ctx, tx, d.DeviceID, trust.Decide(facts, tx.Now)); err != nil {
 		return err
 	}
 	return audit.Write(ctx, tx, who, audit.Entry{Action: audit.CertIssue, ObjectKind: "device", ObjectID: e.DeviceID,

@@ -41,6 +41,7 @@ type Flow struct {
 	outside  *db.Outside
 	settings Settings
 	beats    *batcher
+	door     chan struct{} // full while an enrollment is written
 }
 
 // Parts are what the acts are made of.
@@ -60,7 +61,7 @@ type Parts struct {
 func New(p Parts) *Flow {
 	f := &Flow{
 		d: p.DB, log: p.Log, ring: p.Ring, pki: p.PKI, policy: p.Policy, refusals: p.Refusals,
-		journal: p.Journal, outside: p.Outside, settings: p.Settings,
+		journal: p.Journal, outside: p.Outside, settings: p.Settings, door: make(chan struct{}, 1),
 	}
 	f.beats = newBatcher(p.Settings.BatchWindow, p.Settings.BatchSize, writers(p.DB.Dialect()), f.store)
 	return f
@@ -76,24 +77,27 @@ func retrust(ctx context.Context, tx db.Tx, d *device.Device) error {
 }
 
 func facts(ctx context.Context, q bun.IDB, d *device.Device) (trust.Facts, error) {
-	f := trust.Facts{State: string(d.State), StateReason: d.StateReason, HeldReason: d.HeldReason, FirstUse: d.FirstUse}
 	e, err := enroll.Get(ctx, q, d.EnrollmentID)
 	if err != nil {
-		return f, err
-	}
-	if e.ApprovalID != "" {
-		if f.ReviewedBy, err = approval.Approver(ctx, q, e.ApprovalID); err != nil {
-			return f, err
-		}
+		return trust.Facts{}, err
 	}
 	c, err := device.GetCounter(ctx, q, d.DeviceID)
 	if err != nil {
-		return f, err
+		return trust.Facts{}, err
 	}
 	cert, err := pki.Get(ctx, q, c.Fingerprint)
 	if err != nil {
-		return f, err
+		return trust.Facts{}, err
 	}
+	return factsOf(ctx, q, d, e, &cert)
+}
+
+// factsOf is what is known of a device by what is stored about it.
+func factsOf(ctx context.Context, q bun.IDB, d *device.Device, e *enroll.Enrollment, cert *pki.Certificate) (f trust.Facts, err error) {
+	f = trust.Facts{State: string(d.State), StateReason: d.StateReason, HeldReason: d.HeldReason, FirstUse: d.FirstUse}
 	f.NotBefore, f.NotAfter, f.Revoked = cert.NotBefore.Time(), cert.NotAfter.Time(), cert.RevokedAt != 0
-	return f, nil
+	if e.ApprovalID != "" {
+		f.ReviewedBy, err = approval.Approver(ctx, q, e.ApprovalID)
+	}
+	return f, err
 }

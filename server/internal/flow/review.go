@@ -24,7 +24,7 @@ type Decision struct {
 // digest names exactly the key, the device_id and the properties that were shown.
 func (f *Flow) Review(ctx context.Context, by authz.By, enrollmentID string, decision Decision) (protocol.EnrollState, error) {
 	var state protocol.EnrollState
-	err := f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
+	err := f.atTheDoor(ctx, func(ctx context.Context, tx db.Tx) error {
 		if err := by.Still(ctx, tx); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/uptrace/bun"
 
@@ -38,12 +39,17 @@ type DeviceRow struct {
 // ErrLabel says that a label filter is not key=value.
 var ErrLabel = errors.New("a label is given as key=value")
 
+// verdictAt is a device's verdict as it stands at a time: one that has run out
+// is no verdict to rely on, as DevicePage says too.
+const verdictAt = "CASE WHEN t.holds_until > 0 AND t.holds_until <= ? THEN 'untrusted' ELSE t.verdict END"
+
 // Devices reads a page of devices by device_id, and where the next one begins.
-func Devices(ctx context.Context, q bun.IDB, f DeviceFilter) (rows []DeviceRow, next string, err error) {
+func Devices(ctx context.Context, q bun.IDB, f DeviceFilter, now time.Time) (rows []DeviceRow, next string, err error) {
 	limit := clamp(f.Limit)
 	sel := q.NewSelect().TableExpr("devices AS d").
 		ColumnExpr("d.device_id, d.name, d.owner, d.state, d.held_reason <> '' AS held, d.agent_version, d.enrolled_at").
-		ColumnExpr("t.verdict, t.holds_until, c.seen_at, x.not_after").
+		ColumnExpr(verdictAt+" AS verdict", db.At(now)).
+		ColumnExpr("t.holds_until, c.seen_at, x.not_after").
 		Join("JOIN device_counters AS c ON c.device_id = d.device_id").
 		Join("LEFT JOIN trust_verdicts AS t ON t.device_id = d.device_id").
 		Join("LEFT JOIN certificates AS x ON x.fingerprint = c.fingerprint").
@@ -56,7 +62,7 @@ func Devices(ctx context.Context, q bun.IDB, f DeviceFilter) (rows []DeviceRow, 
 		sel = sel.Where("d.state = ?", f.State)
 	}
 	if f.Verdict != "" {
-		sel = sel.Where("t.verdict = ?", f.Verdict)
+		sel = sel.Where(verdictAt+" = ?", db.At(now), f.Verdict)
 	}
 	if f.Label != "" {
 		k, v, ok := strings.Cut(f.Label, "=")

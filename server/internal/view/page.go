@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -14,6 +17,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/trust"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
 // Device is all there is to say about one device: why it is or is not trusted and
@@ -114,29 +118,46 @@ type reviewRow struct {
 	Rivals            int    `bun:"rivals"`
 }
 
+// ErrCursor says that a page's marker was not made by Reviews.
+var ErrCursor = errors.New("the page marker is not valid")
+
 // Reviews reads a page of enrollments in a state ("" for all), the oldest first,
-// and where the next one begins.
+// and where the next one begins. The order is the server's own: an enrollment's id
+// is chosen by its device, which could so hide behind all the others.
 func Reviews(ctx context.Context, q bun.IDB, state string, limit int, after string) (list []Review, next string, err error) {
 	limit = clamp(limit)
 	var rows []reviewRow
-	sel := selectReviews(q).OrderExpr("e.id").Limit(int64(limit + 1))
+	sel := selectReviews(q).OrderExpr("e.created_at, e.id").Limit(int64(limit + 1))
 	if state != "" {
 		sel = sel.Where("e.state = ?", state)
 	}
 	if after != "" {
-		sel = sel.Where("e.id > ?", after)
+		at, id, err := parseCursor(after)
+		if err != nil {
+			return nil, "", err
+		}
+		sel = sel.Where("(e.created_at > ? OR e.created_at = ? AND e.id > ?)", at, at, id)
 	}
 	if err := sel.Scan(ctx, &rows); err != nil {
 		return nil, "", err
 	}
 	if len(rows) > limit {
 		rows = rows[:limit]
-		next = rows[limit-1].ID
+		next = fmt.Sprintf("%d.%s", int64(rows[limit-1].CreatedAt), rows[limit-1].ID)
 	}
 	for i := range rows {
 		list = append(list, rows[i].review())
 	}
 	return list, next, nil
+}
+
+func parseCursor(s string) (db.Micros, string, error) {
+	at, id, ok := strings.Cut(s, ".")
+	n, err := strconv.ParseInt(at, 10, 64)
+	if !ok || err != nil || protocol.CheckID(id) != nil {
+		return 0, "", ErrCursor
+	}
+	return db.Micros(n), id, nil
 }
 
 func selectReviews(q bun.IDB) *bun.SelectQuery {

@@ -73,7 +73,7 @@ func (w *window) add(d device.Device, labels map[string]string) {
 
 func (w *window) ids(f view.DeviceFilter) []string {
 	w.Helper()
-	rows, _, err := view.Devices(w.Context(), w.d.Read(), f)
+	rows, _, err := view.Devices(w.Context(), w.d.Read(), f, noon)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestAFilterMeansItsTextAndNoPattern(t *testing.T) {
 			}
 		}
 		for _, label := range []string{"site", "%"} {
-			if _, _, err := view.Devices(w.Context(), w.d.Read(), view.DeviceFilter{Label: label}); !errors.Is(err, view.ErrLabel) {
+			if _, _, err := view.Devices(w.Context(), w.d.Read(), view.DeviceFilter{Label: label}, noon); !errors.Is(err, view.ErrLabel) {
 				w.Errorf("label %q: %v", label, err)
 			}
 		}
@@ -144,7 +144,7 @@ func TestDevicesComeInPagesOfAtMostFiveHundred(t *testing.T) {
 		f := view.DeviceFilter{Limit: 3}
 		pages := 0
 		for {
-			rows, next, err := view.Devices(w.Context(), w.d.Read(), f)
+			rows, next, err := view.Devices(w.Context(), w.d.Read(), f, noon)
 			if err != nil {
 				w.Fatal(err)
 			}
