@@ -66,7 +66,10 @@ The password is asked for, read from --password-file, or from standard input.`
 		if name == "" {
 			return usageError{errors.New("--name is needed")}
 		}
-		password, err := p.password("Password of the new account: ", passwordFile)
+		if !authz.Role(role).Known() {
+			return usageError{errors.New("--role must be viewer, operator, approver, security or admin")}
+		}
+		password, err := p.newPassword("Password of the new account (15 characters or more): ", passwordFile)
 		if err != nil {
 			return err
 		}

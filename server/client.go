@@ -27,7 +27,10 @@ type client struct {
 	http   *http.Client
 }
 
-const maxAPIAnswer = 8 << 20
+const (
+	maxAPIAnswer  = 8 << 20
+	defaultServer = "http://localhost:8080"
+)
 
 // savedLogin is what login keeps for the commands after it.
 type savedLogin struct {
@@ -68,8 +71,23 @@ func (p *program) newClient(server string) (*client, error) {
 			return nil, err
 		}
 	}
-	login.Server = first(server, login.Server, "http://localhost:8080")
+	login.Server = first(server, login.Server, p.lastServer(), defaultServer)
 	return newAPIClient(login)
+}
+
+// lastServer is where the last sign-in was, "" for none: whoever signs in again, or
+// as someone else, means the same server.
+func (p *program) lastServer() string {
+	path, err := p.loginPath()
+	if err != nil {
+		return ""
+	}
+	data, err := files.ReadPrivate(path, 64<<10)
+	var saved savedLogin
+	if err != nil || json.Unmarshal(data, &saved) != nil {
+		return ""
+	}
+	return saved.Server
 }
 
 func newAPIClient(l savedLogin) (*client, error) {
@@ -147,12 +165,12 @@ func (c *client) call(ctx context.Context, method, path string, in, out any, any
 func refusal(resp *http.Response, data []byte) error {
 	var p protocol.Problem
 	if json.Unmarshal(data, &p) != nil || p.Title == "" {
-		return fmt.Errorf("the server answered %s; is --server the address of the console?", resp.Status)
+		return fmt.Errorf("the server answered %s; is --server the address of its people side?", resp.Status)
 	}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:
 		if p.Code == "unauthenticated" {
-			return fmt.Errorf("%w; sign in: sentinel-server login", &p)
+			return errNotSignedIn
 		}
 	case http.StatusForbidden:
 		return fmt.Errorf("%w; ask an admin for a role that may do this", &p)
@@ -161,6 +179,9 @@ func refusal(resp *http.Response, data []byte) error {
 	}
 	return &p
 }
+
+// errNotSignedIn is every command's answer to whoever has no session, or not any more.
+var errNotSignedIn = errors.New("not signed in; sign in: sentinel-server login --name NAME")
 
 func first(values ...string) string {
 	for _, v := range values {

@@ -112,7 +112,7 @@ func (p *program) deviceExplain() *cobra.Command {
 	c := p.apiCommand("explain DEVICE", "Say why a device is or is not trusted, and what to do", cobra.ExactArgs(1), func(c *cobra.Command, o *operate, api *client, args []string) error {
 		var d devicePage
 		if err := api.do(c.Context(), "GET", "/api/devices/"+url.PathEscape(args[0]), nil, &d); err != nil {
-			return err
+			return notFound(err, "device", args[0], "device list")
 		}
 		return o.show(d, func(w io.Writer) { explain(w, &d) })
 	})
@@ -162,7 +162,7 @@ func (p *program) deviceAct(name, path, short, done string) *cobra.Command {
 			return usageError{fmt.Errorf("--reason is needed: it is kept in the audit log")}
 		}
 		if err := api.do(c.Context(), "POST", "/api/devices/"+url.PathEscape(args[0])+"/"+path, map[string]string{"reason": reason}, nil); err != nil {
-			return err
+			return notFound(err, "device", args[0], "device list")
 		}
 		return o.show(map[string]string{"device_id": args[0], "result": done}, func(w io.Writer) { row(w, done+" "+args[0]+".") })
 	})

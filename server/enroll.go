@@ -61,9 +61,9 @@ func (p *program) tokenCreate() *cobra.Command {
 		}
 		return o.show(t, func(w io.Writer) {
 			row(w, "token", t.Secret)
-			row(w, "valid", fmt.Sprintf("%d uses, until %s", t.MaxUses, when(t.ExpiresAt)))
-			fmt.Fprintf(w, "\nIt is not shown again. On the device, as root:\n\n%s\n", plain(t.Command))
-			fmt.Fprintln(w, "\nPasted like this the device trusts the fleet root that it is shown. Better: give it the root's\ndigest by another way than this server, with --fleet-root (see: sentinel-server keys show).")
+			row(w, "valid", fmt.Sprintf("%s, until %s", counted(t.MaxUses, "use"), when(t.ExpiresAt)))
+			fmt.Fprintf(w, "\nIt is not shown again. On the device, as root (or with --state-dir and a directory of your own):\n\n%s\n", plain(t.Command))
+			fmt.Fprintln(w, "\nPasted like this the device trusts the fleet root that it is shown. Better: give it the root's\ndigest by another way than this server, with --fleet-root (see: sentinel-server fleet).")
 		})
 	})
 	f := c.Flags()
@@ -168,9 +168,9 @@ func (p *program) decide(decision, short string) *cobra.Command {
 		}
 		var r review
 		if err := api.do(c.Context(), "GET", "/api/enrollments/"+url.PathEscape(args[0]), nil, &r); err != nil {
-			return err
+			return notFound(err, "enrollment", args[0], "enrollment list --state all")
 		}
-		if decision == "approve" && !strings.EqualFold(strings.TrimSpace(code), r.KeyCode) {
+		if decision == "approve" && !sameCode(code, r.KeyCode) {
 			return fmt.Errorf("the key code of this enrollment is another one: it is not the device in front of you; find out what it is before you let it in")
 		}
 		var out struct {
@@ -187,6 +187,20 @@ func (p *program) decide(decision, short string) *cobra.Command {
 		c.Flags().StringVar(&code, "key-code", "", "key code as the device prints it")
 	}
 	return c
+}
+
+// sameCode compares key codes as people write them: case, hyphens and spaces are
+// not part of them.
+func sameCode(a, b string) bool {
+	bare := func(s string) string {
+		return strings.ToUpper(strings.Map(func(r rune) rune {
+			if r == '-' || r == ' ' || r == '\t' {
+				return -1
+			}
+			return r
+		}, s))
+	}
+	return a != "" && bare(a) == bare(b)
 }
 
 func (p *program) enrollWindowCommand() *cobra.Command {

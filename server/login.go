@@ -21,7 +21,7 @@ import (
 // addOperate adds the commands that talk to the API.
 func (p *program) addOperate(root *cobra.Command) {
 	root.AddCommand(p.loginCommand(), p.logoutCommand(), p.statusCommand(), p.deviceCommand(), p.enrollmentCommand(),
-		p.enrollTokenCommand(), p.enrollWindowCommand(), p.sessionCommand(), p.auditCommand())
+		p.enrollTokenCommand(), p.enrollWindowCommand(), p.fleetCommand(), p.sessionCommand(), p.auditCommand())
 }
 
 func (p *program) loginCommand() *cobra.Command {
@@ -31,7 +31,7 @@ func (p *program) loginCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		saved := savedLogin{Server: first(o.server, p.env("SENTINEL_SERVER"), "http://localhost:8080"), CAFile: first(caFile, p.env("SENTINEL_CA_FILE"))}
+		saved := savedLogin{Server: first(o.server, p.env("SENTINEL_SERVER"), p.lastServer(), defaultServer), CAFile: first(caFile, p.env("SENTINEL_CA_FILE"))}
 		api, err := newAPIClient(saved)
 		if err != nil {
 			return err
@@ -49,6 +49,10 @@ func (p *program) loginCommand() *cobra.Command {
 		}
 		if err := api.do(c.Context(), "POST", "/api/admin/login", map[string]string{"name": name, "password": password}, &out); err != nil {
 			return err
+		}
+		// The sign-in that this one replaces would live on unseen.
+		if before, err := p.newClient(saved.Server); err == nil && before.token != "" {
+			_ = before.do(c.Context(), "POST", "/api/admin/logout", nil, nil) // it may have ended by itself
 		}
 		saved.Token = out.Token
 		data, err := json.Marshal(saved)
@@ -68,13 +72,13 @@ func (p *program) loginCommand() *cobra.Command {
 	c.GroupID = "operate"
 	c.Flags().StringVar(&name, "name", "", "account name")
 	c.Flags().StringVar(&passwordFile, "password-file", "", "file that holds the password; - reads standard input")
-	c.Flags().StringVar(&caFile, "ca-file", "", "certificate of the authority that the console's certificate is from (PEM)")
+	c.Flags().StringVar(&caFile, "ca-file", "", "certificate of the authority that the server's own is from, on its people side (PEM)")
 	return c
 }
 
 func (p *program) logoutCommand() *cobra.Command {
 	c := p.apiCommand("logout", "End the sign-in, here and on the server", nil, func(c *cobra.Command, o *operate, api *client, _ []string) error {
-		if err := api.do(c.Context(), "POST", "/api/admin/logout", nil, nil); err != nil {
+		if err := api.do(c.Context(), "POST", "/api/admin/logout", nil, nil); err != nil && !errors.Is(err, errNotSignedIn) {
 			return err
 		}
 		if path, err := p.loginPath(); err == nil {
@@ -110,6 +114,20 @@ func (p *program) password(prompt, file string) (string, error) {
 		return "", errors.New("no password was given; type it, pipe it in, or use --password-file")
 	}
 	return line, nil
+}
+
+// newPassword is password, asked for twice at a terminal: nobody sees what they
+// typed, and a slip would lock the account.
+func (p *program) newPassword(prompt, file string) (string, error) {
+	chosen, err := p.password(prompt, file)
+	if in, ok := p.in.(*os.File); err != nil || !ok || file != "" || !term.IsTerminal(int(in.Fd())) {
+		return chosen, err
+	}
+	again, err := p.password("Once more: ", "")
+	if err == nil && again != chosen {
+		err = errors.New("the two passwords are not the same; try again")
+	}
+	return chosen, err
 }
 
 func (p *program) statusCommand() *cobra.Command {

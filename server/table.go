@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"unicode"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
 // operate is what commands against the API share.
@@ -30,7 +33,7 @@ func (p *program) apiCommand(use, short string, args cobra.PositionalArgs, f fun
 		}
 		return f(c, o, api, args)
 	}
-	c.Flags().StringVar(&o.server, "server", "", "URL of the server's people side (or SENTINEL_SERVER); default http://localhost:8080")
+	c.Flags().StringVar(&o.server, "server", "", "URL of the server's people side (or SENTINEL_SERVER); default: where you signed in last, else "+defaultServer)
 	outputFlag(c, &o.output)
 	return c
 }
@@ -85,4 +88,20 @@ func (o *operate) more(next string) {
 	if next != "" && o.output != "json" {
 		fmt.Fprintf(o.err, "There are more; go on with --after %s\n", next)
 	}
+}
+
+// notFound names what is not there, and where to look.
+func notFound(err error, what, id, list string) error {
+	if p, ok := errors.AsType[*protocol.Problem](err); ok && p.Code == protocol.CodeNotFound {
+		return fmt.Errorf("there is no %s %s; see: sentinel-server %s", what, plain(id), list)
+	}
+	return err
+}
+
+// counted is a number with its noun.
+func counted(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -77,6 +77,15 @@ func TestNoRoleBringsADeviceAndLetsItInAlone(t *testing.T) {
 	}
 }
 
+func TestNoRoleAsksForACommandAndReviewsIt(t *testing.T) {
+	t.Parallel()
+	for _, r := range Roles() {
+		if r.Has(CommandCreate) && r.Has(CommandReview) {
+			t.Errorf("%s can have a command done alone", r)
+		}
+	}
+}
+
 func TestWhatIsNotARoleMayNothing(t *testing.T) {
 	t.Parallel()
 	for _, r := range []Role{"", "Admin", "root", "admin "} {

@@ -24,7 +24,7 @@ import (
 // The last fields, not in effect yet, are in Later.
 type Config struct {
 	Profile   Profile `section:"What this installation is for" env:"SENTINEL_PROFILE" default:"trial" oneof:"trial,staging,production" doc:"How strict the server is: trial makes its own secrets and schema, staging and production take nothing on trust."`
-	FleetName string  `env:"SENTINEL_FLEET_NAME" default:"Sentinel fleet" check:"title" doc:"The name of the fleet that people see in the console."`
+	FleetName string  `env:"SENTINEL_FLEET_NAME" default:"Sentinel fleet" check:"title" doc:"The name of the fleet that people see."`
 	DataDir   string  `env:"SENTINEL_DATA_DIR" default:"./sentinel-data" check:"path" doc:"The directory for what the server keeps outside the database; outside the trial profile an absolute path."`
 
 	DatabaseURL               Secret `section:"Database" env:"SENTINEL_DATABASE_URL" secret:"url" check:"database-url" example:"postgres://sentinel@db.example.com:5432/sentinel?sslmode=verify-full" doc:"The PostgreSQL database; empty means SQLite in the file sentinel.db of the data directory."`
@@ -32,7 +32,7 @@ type Config struct {
 	AutoCreateSchemaOnBoot    bool   `env:"SENTINEL_AUTO_CREATE_SCHEMA_ON_BOOT" default:"true" outside_trial:"false" doc:"Bring the schema up to date at every start instead of by 'sentinel-server migrate up'. Refused in production."`
 	DatabaseMaxConns          int    `env:"SENTINEL_DATABASE_MAX_CONNS" default:"16" min:"2" max:"500" doc:"The most connections that this process opens to PostgreSQL."`
 
-	PeopleListen      string   `section:"Addresses" env:"SENTINEL_PEOPLE_LISTEN" default:"127.0.0.1:8080" check:"listen" doc:"Where the console and the admin API listen, host:port. Beyond loopback TLS is needed."`
+	PeopleListen      string   `section:"Addresses" env:"SENTINEL_PEOPLE_LISTEN" default:"127.0.0.1:8080" check:"listen" doc:"Where the admin API listens, host:port. Beyond loopback TLS is needed."`
 	PeopleURL         string   `env:"SENTINEL_PEOPLE_URL" check:"url" example:"https://console.example.com" doc:"How people reach it. Empty means the first of SENTINEL_MACHINE_NAMES with the port of SENTINEL_PEOPLE_LISTEN."`
 	PeopleTLSCertFile string   `env:"SENTINEL_PEOPLE_TLS_CERT_FILE" check:"path" example:"/etc/sentinel/console.crt" doc:"The certificate chain (PEM file) for SENTINEL_PEOPLE_LISTEN; empty means plain HTTP."`
 	PeopleTLSKeyFile  string   `env:"SENTINEL_PEOPLE_TLS_KEY_FILE" check:"path" example:"/etc/sentinel/console.key" doc:"The private key (PEM file, mode 0600) of that certificate."`
