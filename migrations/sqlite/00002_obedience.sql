@@ -28,7 +28,9 @@ CREATE UNIQUE INDEX identity_requests_open ON identity_requests (device_id) WHER
 CREATE INDEX identity_requests_state ON identity_requests (state, created_at);
 
 -- What devices are to do, as the very bytes that are signed; envelope is empty
--- until they are.
+-- until they are. queued is how many of the targets, by position, had their
+-- device's pending flag raised; ending is why the command is being brought to an
+-- end, empty while it is not.
 CREATE TABLE commands (
     id                TEXT PRIMARY KEY,
     state             TEXT NOT NULL,
@@ -40,6 +42,10 @@ CREATE TABLE commands (
     targets           INTEGER NOT NULL,
     requested_by      TEXT NOT NULL,
     approval_id       TEXT NOT NULL DEFAULT '',
+    queued            INTEGER NOT NULL DEFAULT 0,
+    ending            TEXT NOT NULL DEFAULT '',
+    ended_by          TEXT NOT NULL DEFAULT '',
+    ended_reason      TEXT NOT NULL DEFAULT '',
     not_before        INTEGER NOT NULL,
     not_after         INTEGER NOT NULL,
     created_at        INTEGER NOT NULL,
@@ -63,7 +69,9 @@ CREATE TABLE command_targets (
     result            BLOB NOT NULL,
     PRIMARY KEY (command_id, device_id)
 ) STRICT;
--- What a device is given, and what its pending flag rests on.
-CREATE INDEX command_targets_waiting ON command_targets (device_id) WHERE state IN ('queued', 'delivered');
+-- The order of the statement's tree.
+CREATE UNIQUE INDEX command_targets_position ON command_targets (command_id, position);
+-- What a device is given, what its pending flag rests on, and what ends with it.
+CREATE INDEX command_targets_device ON command_targets (device_id) WHERE state IN ('queued', 'delivered', 'acknowledged');
 -- What is not over yet.
 CREATE INDEX command_targets_open ON command_targets (command_id) WHERE state IN ('queued', 'delivered', 'acknowledged');

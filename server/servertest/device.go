@@ -31,6 +31,7 @@ type Device struct {
 	BootID       string
 	Nonce        string
 	Receipt      string
+	Obedience
 
 	s         *Server
 	pollNonce string
@@ -137,6 +138,9 @@ func (d *Device) Poll() (*protocol.EnrollResult, *protocol.Problem, error) {
 	problem, err := d.Post(protocol.EnrollPollPath(d.EnrollmentID), body, &result)
 	if err == nil && problem == nil && result.State == protocol.EnrollIssued {
 		d.Chain, d.Epoch = result.Certificates, result.Epoch
+		if err := d.pin(&result); err != nil {
+			return &result, nil, err
+		}
 		d.Hangup() // the connection of before presented nothing
 	}
 	return &result, problem, err
@@ -159,8 +163,12 @@ func (s *Server) Enroll(id, token string, reviewer *Person) *Device {
 // Heartbeat is the device's next heartbeat; its counter is used from now on.
 func (d *Device) Heartbeat() *protocol.Heartbeat {
 	d.Counter++
-	return &protocol.Heartbeat{Protocol: protocol.Version, DeviceID: d.ID, EnrollmentID: d.EnrollmentID, Counter: d.Counter, Epoch: d.Epoch,
-		BootID: d.BootID, AgentVersion: "1.0.0", Nonce: d.Nonce, Receipt: d.Receipt}
+	h := &protocol.Heartbeat{Protocol: protocol.Version, DeviceID: d.ID, EnrollmentID: d.EnrollmentID, Counter: d.Counter, Epoch: d.Epoch,
+		BootID: d.BootID, AgentVersion: "1.0.0", Nonce: d.Nonce, Receipt: d.Receipt, Acks: d.Acks, Results: d.Results[:min(len(d.Results), protocol.MaxResults)]}
+	if d.Bundle != nil {
+		h.RootVersion, h.PolicyVersion = d.Root.Root.Version, d.Bundle.Version
+	}
+	return h
 }
 
 // Send sends a heartbeat, and remembers what an answer gives. A new epoch is
@@ -171,7 +179,7 @@ func (d *Device) Send(h *protocol.Heartbeat) (*protocol.Problem, error) {
 	switch {
 	case err != nil:
 	case problem == nil:
-		d.Nonce, d.Receipt = answer.Nonce, answer.Receipt
+		d.Nonce, d.Receipt, d.Answer = answer.Nonce, answer.Receipt, answer
 	case problem.Code == protocol.CodeEpochChanged:
 		d.Epoch, d.Nonce, d.Receipt, d.Counter = problem.Epoch, problem.Nonce, "", max(d.Counter, problem.Counter)
 	}

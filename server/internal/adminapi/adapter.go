@@ -43,7 +43,7 @@ func (c *adapter) Handle(op *huma.Operation, h func(huma.Context)) {
 	route := httpkit.Route{Method: op.Method, Pattern: op.Path}
 	route.Policy, _ = op.Metadata[policyKey].(httpkit.Policy)
 	if op.RequestBody != nil {
-		route.MaxBody = maxBody
+		route.MaxBody = op.MaxBodyBytes - 1
 	}
 	c.endpoints = append(c.endpoints, endpoint{route, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(context.WithValue(r.Context(), originKey{}, origin{httpkit.Source(r), r.UserAgent()}))
@@ -81,7 +81,7 @@ func add[I, O any](a *API, policy httpkit.Policy, op huma.Operation, h func(cont
 	if policy.Kind() == httpkit.KindPermission {
 		op.Security = []map[string][]string{{"bearer": {}}}
 	}
-	op.MaxBodyBytes = maxBody + 1 // the route's own limit comes first
+	op.MaxBodyBytes = max(op.MaxBodyBytes, maxBody) + 1 // the route's own limit comes first
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		if err := checkText(ctx, in); err != nil {
 			return nil, err

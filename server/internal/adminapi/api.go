@@ -50,6 +50,8 @@ type Deps struct {
 	Devices     Devices
 	Enrollments Enrollments
 	Tokens      Tokens
+	Commands    Commands
+	Policies    Policies
 	Fleet       func(ctx context.Context) (*Fleet, error)
 
 	AuditLog func(ctx context.Context, f audit.Filter) (audit.Page, error)

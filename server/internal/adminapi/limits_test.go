@@ -15,6 +15,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
 // DOS-01
@@ -48,6 +49,10 @@ func TestEveryRouteRefusesWhatIsTooMuch(t *testing.T) {
 			token = sec
 		default:
 			token = app
+		}
+		huge := huge
+		if c.target == "/api/policy/bundles" {
+			huge = `{"payload":"` + strings.Repeat("x", signing.MaxEnvelope) + `"}`
 		}
 		if got := send(method, c.target, js, huge, int64(len(huge))); got != protocol.CodeTooLarge {
 			t.Errorf("%s, a body over the limit: %q", name, got)

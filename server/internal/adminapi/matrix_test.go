@@ -49,6 +49,16 @@ var matrix = map[string]struct {
 	"POST /api/enroll-window/open":                     {"approver security", "enroll-window:open", "/api/enroll-window/open", `{"seconds":60,"reason":"x"}`},
 	"POST /api/enroll-window/close":                    {"operator approver security admin", "enroll-window:close", "/api/enroll-window/close", `{"reason":"x"}`},
 	"GET /api/fleet":                                   {"viewer operator approver security admin", "fleet:read", "/api/fleet", ""},
+
+	"POST /api/command":                 {"operator admin", "command:create", "/api/command", `{"kind":"ping","targets":{"label":"a=b"},"reason":"x"}`},
+	"GET /api/commands":                 {"viewer operator approver security admin", "command:read", "/api/commands", ""},
+	"GET /api/commands/{id}":            {"viewer operator approver security admin", "command:read", "/api/commands/x", ""},
+	"GET /api/commands/{id}/targets":    {"viewer operator approver security admin", "command:read", "/api/commands/x/targets", ""},
+	"POST /api/commands/{id}/cancel":    {"operator security admin", "command:cancel", "/api/commands/x/cancel", `{"reason":"x"}`},
+	"POST /api/commands/{id}/review":    {"approver", "command:review", "/api/commands/x/review", `{"decision":"approve","digest":"x","reason":"x"}`},
+	"POST /api/policy/bundles":          {"operator admin", "policy:publish", "/api/policy/bundles", `{"payloadType":"x"}`},
+	"GET /api/policy/bundles":           {"viewer operator approver security admin", "fleet:read", "/api/policy/bundles", ""},
+	"GET /api/policy/bundles/{version}": {"viewer operator approver security admin", "fleet:read", "/api/policy/bundles/1", ""},
 }
 
 // RBA-01

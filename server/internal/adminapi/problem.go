@@ -12,6 +12,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
@@ -147,6 +148,12 @@ var refusals = []struct {
 	{approval.ErrOwn, httpkit.CodeForbidden, true},
 	{approval.ErrVoted, httpkit.CodeConflict, true},
 	{approval.ErrNoReason, httpkit.CodeInvalid, true},
+	{command.ErrUnknown, protocol.CodeNotFound, false},
+	{command.ErrOver, httpkit.CodeConflict, true},
+	{command.ErrRunning, httpkit.CodeConflict, true},
+	{policy.ErrUnknown, protocol.CodeNotFound, false},
+	{policy.ErrOld, httpkit.CodeConflict, true},
+	{view.ErrCursor, httpkit.CodeInvalid, true},
 	{policy.ErrNotFounded, protocol.CodeNotReady, true},
 	{pki.ErrNoAuthority, protocol.CodeNotReady, true},
 }
@@ -160,6 +167,12 @@ func (a *API) refusal(ctx context.Context, err error) error {
 		return p
 	}
 	if invalid, ok := errors.AsType[*admin.InvalidError](err); ok {
+		return newProblem(ctx, httpkit.CodeInvalid, invalid.Error())
+	}
+	if ask, ok := errors.AsType[*flow.AskError](err); ok {
+		return newProblem(ctx, httpkit.CodeInvalid, ask.Error())
+	}
+	if invalid, ok := errors.AsType[*policy.InvalidError](err); ok {
 		return newProblem(ctx, httpkit.CodeInvalid, invalid.Error())
 	}
 	for _, known := range refusals {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
 // routes is every route of the API with who may call it.
@@ -53,6 +54,17 @@ func (a *API) routes() {
 
 	add(a, httpkit.Need(authz.FleetRead), get("/api/fleet", "get-fleet", "What devices are told out of band"), a.fleet)
 
+	add(a, httpkit.Need(authz.CommandCreate), with(http.StatusCreated, post("/api/command", "send-command", "Have devices do something; 200 for a dry run")), a.sendCommand)
+	add(a, httpkit.Need(authz.CommandRead), get("/api/commands", "list-commands", "Commands, the newest first"), a.listCommands)
+	add(a, httpkit.Need(authz.CommandRead), get("/api/commands/{id}", "get-command", "All about a command, with the first of its targets"), a.command)
+	add(a, httpkit.Need(authz.CommandRead), get("/api/commands/{id}/targets", "list-command-targets", "What became of a command with each device"), a.commandTargets)
+	add(a, httpkit.Need(authz.CommandCancel), post("/api/commands/{id}/cancel", "cancel-command", "Take a command back, where it does not run yet"), a.cancelCommand)
+	add(a, httpkit.Need(authz.CommandReview), post("/api/commands/{id}/review", "review-command", "Agree to a command, or refuse it"), a.reviewCommand)
+
+	add(a, httpkit.Need(authz.PolicyPublish), with(http.StatusCreated, signedDocument(post("/api/policy/bundles", "publish-policy-bundle", "Install a policy bundle that the fleet's owner signed"))), a.publishBundle)
+	add(a, httpkit.Need(authz.FleetRead), get("/api/policy/bundles", "list-policy-bundles", "Policy bundles, the newest first"), a.listBundles)
+	add(a, httpkit.Need(authz.FleetRead), get("/api/policy/bundles/{version}", "get-policy-bundle", "A policy bundle with its signed bytes; version 0 is the one in force"), a.bundle)
+
 	a.endpoints = append(a.endpoints, endpoint{
 		httpkit.Route{Method: http.MethodGet, Pattern: "/api/openapi.json", Policy: httpkit.Anonymous}, http.HandlerFunc(a.serveOpenAPI),
 	})
@@ -64,6 +76,12 @@ func get(path, id, summary string) huma.Operation {
 
 func post(path, id, summary string) huma.Operation {
 	return huma.Operation{Method: http.MethodPost, Path: path, OperationID: id, Summary: summary, DefaultStatus: http.StatusOK}
+}
+
+// signedDocument lets a body be as long as a signed document may.
+func signedDocument(op huma.Operation) huma.Operation {
+	op.MaxBodyBytes = signing.MaxEnvelope
+	return op
 }
 
 // with sets the status of success.

@@ -6,8 +6,10 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/view"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
@@ -45,3 +47,30 @@ func (empty) OpenWindow(context.Context, authz.By, time.Duration, string) (*enro
 	return nil, admin.ErrNotFound
 }
 func (empty) CloseWindow(context.Context, authz.By, string) error { return admin.ErrNotFound }
+
+func (empty) Commands(context.Context, view.CommandFilter) ([]view.CommandRow, string, error) {
+	return nil, "", nil
+}
+func (empty) Command(context.Context, string) (*view.Command, error) { return nil, admin.ErrNotFound }
+func (empty) CommandTargets(context.Context, string, string, int, string) ([]view.CommandTarget, string, error) {
+	return nil, "", nil
+}
+func (empty) SendCommand(context.Context, authz.By, flow.CommandAsk, bool) (*flow.CommandPlan, error) {
+	return nil, admin.ErrNotFound
+}
+func (empty) CancelCommand(context.Context, authz.By, string, string) (flow.Withdrawal, error) {
+	return flow.Withdrawal{}, admin.ErrNotFound
+}
+func (empty) ReviewCommand(context.Context, authz.By, string, flow.Decision) (command.State, error) {
+	return "", admin.ErrNotFound
+}
+
+func (empty) PublishBundle(context.Context, authz.By, []byte) (*policy.Document, error) {
+	return nil, admin.ErrNotFound
+}
+func (empty) Bundles(context.Context, int64, int) ([]policy.Document, int64, error) {
+	return nil, 0, nil
+}
+func (empty) Bundle(context.Context, int64) (*policy.Document, error) {
+	return nil, admin.ErrNotFound
+}

@@ -6,8 +6,10 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/adminapi"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/view"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/version"
 )
@@ -43,6 +45,36 @@ func (r reads) Window(ctx context.Context) (*enroll.Window, error) {
 	return enroll.CurrentWindow(ctx, r.core.DB.Read(), r.core.DB.Now())
 }
 
+func (r reads) Commands(ctx context.Context, f view.CommandFilter) ([]view.CommandRow, string, error) {
+	return view.Commands(ctx, r.core.DB.Read(), f)
+}
+
+// Command also says why this server does not sign, where that is what it waits for.
+func (r reads) Command(ctx context.Context, id string) (*view.Command, error) {
+	c, err := view.CommandPage(ctx, r.core.DB.Read(), id)
+	if err == nil && c.State == string(command.Unsigned) && c.Ending == "" {
+		if err := r.CommandKey(); err != nil {
+			c.WaitsFor = err.Error()
+		}
+	}
+	return c, err
+}
+
+func (r reads) CommandTargets(ctx context.Context, id, state string, limit int, after string) ([]view.CommandTarget, string, error) {
+	if _, err := command.Get(ctx, r.core.DB.Read(), id); err != nil {
+		return nil, "", err
+	}
+	return view.CommandTargets(ctx, r.core.DB.Read(), id, state, limit, after)
+}
+
+func (r reads) Bundles(ctx context.Context, below int64, limit int) ([]policy.Document, int64, error) {
+	return policy.Bundles(ctx, r.core.DB.Read(), below, limit)
+}
+
+func (r reads) Bundle(ctx context.Context, version int64) (*policy.Document, error) {
+	return policy.Bundle(ctx, r.core.DB.Read(), version)
+}
+
 func (c *Core) fleet(context.Context) (*adminapi.Fleet, error) {
 	f, err := c.Policy.Fleet()
 	if err != nil {
@@ -57,7 +89,7 @@ func (c *Core) fleet(context.Context) (*adminapi.Fleet, error) {
 func (c *Core) adminAPI() *adminapi.API {
 	r := reads{c.Flow, c.Enroll, c}
 	return adminapi.New(adminapi.Deps{
-		SignIns: c.Admin, Sessions: c.Admin, Accounts: c.Admin, Devices: r, Enrollments: r, Tokens: r, Fleet: c.fleet,
+		SignIns: c.Admin, Sessions: c.Admin, Accounts: c.Admin, Devices: r, Enrollments: r, Tokens: r, Commands: r, Policies: r, Fleet: c.fleet,
 		AuditLog: func(ctx context.Context, f audit.Filter) (audit.Page, error) { return audit.List(ctx, c.DB.Read(), f) },
 		Refused:  c.Refusals.Note, Log: c.Log, Now: c.DB.Now, Version: version.Version,
 	})
@@ -66,5 +98,5 @@ func (c *Core) adminAPI() *adminapi.API {
 // OpenAPI is the description of the API, without a server.
 func OpenAPI() []byte {
 	r := reads{}
-	return adminapi.New(adminapi.Deps{Devices: r, Enrollments: r, Tokens: r, Now: time.Now, Version: version.Version}).OpenAPI()
+	return adminapi.New(adminapi.Deps{Devices: r, Enrollments: r, Tokens: r, Commands: r, Policies: r, Now: time.Now, Version: version.Version}).OpenAPI()
 }

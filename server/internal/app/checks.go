@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 )
@@ -18,6 +19,8 @@ func (c *Core) checks() []health.Check {
 		{Name: "restore", Ask: c.notBehind},
 		{Name: "authorities", Ask: c.canIssue},
 		{Name: "fleet-root", Ask: c.isFounded},
+		{Name: "policy-bundle", Ask: c.bundleLasts},
+		{Name: "command-key", Ask: c.canCommand},
 	}
 }
 
@@ -62,6 +65,34 @@ func (c *Core) canIssue(context.Context) error {
 func (c *Core) isFounded(context.Context) error {
 	if _, err := c.Policy.Fleet(); err != nil {
 		return errors.New("no fleet root; hold the ceremony: sentinel-server keys --help")
+	}
+	return nil
+}
+
+// bundleSoon is how long before its end a policy bundle is asked to be renewed:
+// whoever signs it is a person, and not always there.
+const bundleSoon = 7 * 24 * time.Hour
+
+// bundleLasts warns: with an expired bundle devices still do what needs no approval.
+func (c *Core) bundleLasts(context.Context) error {
+	fleet, err := c.Policy.Fleet()
+	if err != nil {
+		return nil //nolint:nilerr // the check of the fleet root says it
+	}
+	const advice = "sign the next one: sentinel-server policy build, policy sign, policy publish"
+	switch left := fleet.Bundle.ExpiresAt.Sub(c.DB.Now()); {
+	case left <= 0:
+		return health.Warning("the policy bundle has expired, and devices do only what needs no approval; " + advice)
+	case left < bundleSoon:
+		return health.Warning("the policy bundle expires in " + left.Round(time.Hour).String() + "; " + advice)
+	}
+	return nil
+}
+
+// canCommand warns: everything but commands works without the key.
+func (c *Core) canCommand(context.Context) error {
+	if err := c.Flow.CommandKey(); errors.Is(err, flow.ErrCommandKey) {
+		return health.Warning(err.Error())
 	}
 	return nil
 }

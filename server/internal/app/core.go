@@ -162,8 +162,9 @@ func (c *Core) services() error {
 		Settings: flow.Settings{
 			RequireReview: c.Config.RequireNewDeviceApproval, ReviewTTL: c.Config.EnrollmentReviewTTL, MaxPending: c.Config.MaxPendingEnrollments,
 			CertificateLife: c.Config.DeviceCertLifetime, HeartbeatInterval: c.Config.HeartbeatInterval,
-			BatchWindow: c.Config.HeartbeatBatchWindow, BatchSize: c.Config.HeartbeatBatchSize,
+			BatchWindow: c.Config.HeartbeatBatchWindow, BatchSize: c.Config.HeartbeatBatchSize, ReviewCommands: c.Config.DualApprovalCommands,
 		},
+		CommandSigner: c.commandSigner,
 	})
 	return nil
 }
@@ -228,6 +229,16 @@ func (c *Core) CeremonyRequest(ctx context.Context, by authz.By) (ceremony.Reque
 		return ceremony.Request{}, err
 	}
 	return flow.CeremonyRequest(ctx, c.DB, c.PKI, by, c.Config.FleetName, signer.Key())
+}
+
+// commandSigner reads the key that commands are signed with. It is read each time:
+// it changes by putting another file in its place.
+func (c *Core) commandSigner() (signing.Signer, error) {
+	key, err := keyfile.Load(filepath.Join(c.Config.DataDir, keysDir, commandKey))
+	if err != nil {
+		return nil, err
+	}
+	return signing.NewSigner(signing.PurposeCommand, key)
 }
 
 // Close gives everything back.

@@ -151,6 +151,8 @@ func (s *Server) Run(ctx context.Context) error {
 	serving := make(chan struct{}, 2)
 	return lifecycle.Run(ctx, s.Log, s.Config.ShutdownTimeout,
 		lifecycle.Part{Name: "heartbeats", Run: s.Flow.RunHeartbeats},
+		lifecycle.Part{Name: "commands", Run: s.Flow.RunCommands},
+		lifecycle.Part{Name: "fleet documents", Run: s.watchDocuments},
 		lifecycle.Part{Name: "upkeep", Run: s.upkeep},
 		lifecycle.Part{Name: "machine listener", Run: serve(machine, s.Machine, serving)},
 		lifecycle.Part{Name: "people listener", Run: serve(people, s.People, serving)},

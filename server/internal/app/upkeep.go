@@ -37,6 +37,13 @@ func (s *Server) upkeep(ctx context.Context) error {
 	}
 }
 
+// watchDocuments takes over fleet roots and policy bundles that other nodes install.
+func (s *Server) watchDocuments(ctx context.Context) error {
+	return s.Policy.Watch(ctx, func(err error) {
+		s.Log.ErrorContext(ctx, "fleet documents could not be looked for and are looked for again", "error", err)
+	})
+}
+
 func (s *Server) round(ctx context.Context, name string, f func(context.Context) error) {
 	if err := f(ctx); err != nil && ctx.Err() == nil {
 		s.Log.ErrorContext(ctx, "upkeep failed and is tried again", "round", name, "error", err)

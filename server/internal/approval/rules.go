@@ -12,8 +12,11 @@ import (
 // Kind names what sort of act is asked for.
 type Kind string
 
-// Enrollment lets a device in.
-const Enrollment Kind = "enrollment"
+// The kinds: Enrollment lets a device in, Command has devices do something.
+const (
+	Enrollment Kind = "enrollment"
+	Command    Kind = "command"
+)
 
 // State is where a request stands; see the package's documentation.
 type State string

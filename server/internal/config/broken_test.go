@@ -180,7 +180,7 @@ func TestABadValueIsRefusedWithItsKeyAndAFix(t *testing.T) {
 		{"an external authority", "SENTINEL_DEVICE_CA", "vault", "cannot honour"},
 		{"two people about an identity", "SENTINEL_DUAL_APPROVAL_IDENTITY", "2", "cannot honour"},
 		{"two people about a certificate", "SENTINEL_DUAL_APPROVAL_CERTIFICATES", "2", "cannot honour"},
-		{"approval as a truth", "SENTINEL_DUAL_APPROVAL_COMMANDS", "true", "whole number"},
+		{"approval as a truth", "SENTINEL_DUAL_APPROVAL_RECOVERY", "true", "whole number"},
 		{"approval by nobody", "SENTINEL_DUAL_APPROVAL_RECOVERY", "0", "range"},
 		{"a worker that is perhaps required", "SENTINEL_REQUIRE_DELIVERY_WORKER", "maybe", "true or false"},
 	} {

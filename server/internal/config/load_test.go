@@ -138,8 +138,8 @@ func TestAKeySetTwiceIsRefused(t *testing.T) {
 
 func TestReservedSettingsThatWereSetAreReported(t *testing.T) {
 	t.Parallel()
-	c := load(t, "SENTINEL_REQUIRE_DELIVERY_WORKER=true", "SENTINEL_DUAL_APPROVAL_COMMANDS=3", "SENTINEL_LOG_LEVEL=info", "SENTINEL_TRUST_ASSERTION_SIGNING_KEY_FILE=")
-	if want := []string{"SENTINEL_DUAL_APPROVAL_COMMANDS", "SENTINEL_REQUIRE_DELIVERY_WORKER"}; !slices.Equal(c.Reserved(), want) {
+	c := load(t, "SENTINEL_REQUIRE_DELIVERY_WORKER=true", "SENTINEL_DUAL_APPROVAL_RECOVERY=3", "SENTINEL_LOG_LEVEL=info", "SENTINEL_TRUST_ASSERTION_SIGNING_KEY_FILE=")
+	if want := []string{"SENTINEL_DUAL_APPROVAL_RECOVERY", "SENTINEL_REQUIRE_DELIVERY_WORKER"}; !slices.Equal(c.Reserved(), want) {
 		t.Errorf("got %q", c.Reserved())
 	}
 	if got := load(t).Reserved(); len(got) != 0 {

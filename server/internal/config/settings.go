@@ -58,6 +58,8 @@ type Config struct {
 	EnrollmentReviewTTL        time.Duration `env:"SENTINEL_ENROLLMENT_REVIEW_TTL" default:"72h" min:"1s" max:"720h" doc:"How long an enrollment waits for its review before it lapses."`
 	MaxPendingEnrollments      int           `env:"SENTINEL_MAX_PENDING_ENROLLMENTS" default:"1000" min:"1" max:"100000" doc:"The most enrollments that may wait for a review at once."`
 
+	DualApprovalCommands bool `section:"Commands" env:"SENTINEL_DUAL_APPROVAL_COMMANDS" default:"false" outside_trial:"true" doc:"A command waits until a second person, who may review commands, approves it."`
+
 	SessionIdle       time.Duration `section:"People" env:"SENTINEL_SESSION_IDLE" default:"1h" min:"1m" max:"24h" doc:"A session unused for this long ends."`
 	SessionLifetime   time.Duration `env:"SENTINEL_SESSION_LIFETIME" default:"12h" min:"1m" max:"168h" doc:"A session ends after this long, used or not."`
 	PasswordMinLength int           `env:"SENTINEL_PASSWORD_MIN_LENGTH" default:"15" min:"12" max:"64" doc:"The fewest characters of a new password."`

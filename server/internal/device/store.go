@@ -172,3 +172,26 @@ func SetSaid(ctx context.Context, tx db.Tx, id, digest string, s Said) error {
 	}
 	return db.One(tx.NewUpdate().Model((*Counter)(nil)).Set("said = ?", digest).Where("device_id = ?", id).Exec(ctx))
 }
+
+// Addressed is a device as a command names it.
+type Addressed struct {
+	DeviceID     string `bun:"device_id"`
+	EnrollmentID string `bun:"enrollment_id"`
+	State        State  `bun:"state"`
+}
+
+// ByIDs reads those of the devices that exist, by device_id.
+func ByIDs(ctx context.Context, q bun.IDB, ids []string) (list []Addressed, err error) {
+	err = q.NewSelect().Model((*Device)(nil)).Column("device_id", "enrollment_id", "state").
+		Where("device_id IN (?)", bun.List(ids)).OrderExpr("device_id").Scan(ctx, &list)
+	return list, err
+}
+
+// ActiveByLabel lists active devices with a label by device_id, at most limit.
+func ActiveByLabel(ctx context.Context, q bun.IDB, key, value string, limit int) (list []Addressed, err error) {
+	err = q.NewSelect().Model((*Device)(nil)).Column("device_id", "enrollment_id", "state").
+		Where("state = ?", Active).
+		Where("device_id IN (?)", q.NewSelect().Model((*labelRow)(nil)).Column("device_id").Where("key = ? AND value = ?", key, value)).
+		OrderExpr("device_id").Limit(int64(limit)).Scan(ctx, &list)
+	return list, err
+}

@@ -5,6 +5,8 @@
 //	enroll.go     a device asks to join, and fetches its certificate
 //	review.go     a person lets it in or not
 //	heartbeat.go  a sign of life, judged and stored in batches
+//	command*.go   a person asks for a command; it is signed, delivered, answered, ended
+//	documents.go  what the fleet's owner signed, published and handed out
 //	revoke.go     revoke, suspend, resume, resync
 //	restore.go    after the database came from a backup
 //	upkeep.go     what time alone changes

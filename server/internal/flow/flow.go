@@ -16,6 +16,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/trust"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
 // Settings are what operators chose.
@@ -27,6 +28,7 @@ type Settings struct {
 	HeartbeatInterval time.Duration
 	BatchWindow       time.Duration
 	BatchSize         int
+	ReviewCommands    bool // a command waits for a second person
 }
 
 // Flow carries out the acts.
@@ -42,6 +44,9 @@ type Flow struct {
 	settings Settings
 	beats    *batcher
 	door     chan struct{} // full while an enrollment is written
+	signer   func() (signing.Signer, error)
+	wake     chan struct{}
+	trees    trees
 }
 
 // Parts are what the acts are made of.
@@ -55,6 +60,8 @@ type Parts struct {
 	Journal  *device.Journal
 	Outside  *db.Outside
 	Settings Settings
+	// CommandSigner gives the key that commands are signed with, as it is now.
+	CommandSigner func() (signing.Signer, error)
 }
 
 // New makes the acts. RunHeartbeats must run for heartbeats to be answered.
@@ -62,6 +69,7 @@ func New(p Parts) *Flow {
 	f := &Flow{
 		d: p.DB, log: p.Log, ring: p.Ring, pki: p.PKI, policy: p.Policy, refusals: p.Refusals,
 		journal: p.Journal, outside: p.Outside, settings: p.Settings, door: make(chan struct{}, 1),
+		signer: p.CommandSigner, wake: make(chan struct{}, 1),
 	}
 	f.beats = newBatcher(p.Settings.BatchWindow, p.Settings.BatchSize, writers(p.DB.Dialect()), f.store)
 	return f

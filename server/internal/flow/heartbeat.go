@@ -51,16 +51,20 @@ func (f *Flow) Heartbeat(ctx context.Context, id certs.Identity, h *protocol.Hea
 	if n, ok := f.number("heartbeat receipt", h.Receipt, id.DeviceID, h.Epoch); ok {
 		b.Receipt = n
 	}
-	if _, err := f.beats.do(ctx, b); err != nil {
+	out, err := f.beats.do(ctx, b)
+	if err != nil {
 		return nil, err
 	}
-	return &protocol.HeartbeatAnswer{
+	answer := &protocol.HeartbeatAnswer{
 		Counter: h.Counter, Epoch: h.Epoch, ServerTime: f.d.Now(),
 		IntervalSeconds: int(f.settings.HeartbeatInterval.Seconds()),
 		Nonce:           f.beatNonce(id.DeviceID, h.Epoch, h.Counter),
 		Receipt:         f.receipt(id.DeviceID, h.Epoch, h.Counter),
 		PolicyVersion:   fleet.Bundle.Version, RootVersion: fleet.Root.Root.Version,
-	}, nil
+	}
+	documents(fleet, h, answer)
+	f.commands(ctx, id, h, out.pending, answer)
+	return answer, nil
 }
 
 // said is the digest that tells whether what a device says of itself changed.

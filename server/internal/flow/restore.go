@@ -9,6 +9,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
@@ -49,6 +50,9 @@ func MarkRestored(ctx context.Context, d *db.DB, outside *db.Outside, by authz.B
 			return err
 		}
 		if err := approval.VoidAll(ctx, tx); err != nil {
+			return err
+		}
+		if err := command.EndAll(ctx, tx, by.ID); err != nil {
 			return err
 		}
 		seen := map[string]bool{}

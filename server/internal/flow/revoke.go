@@ -7,6 +7,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
@@ -43,6 +44,9 @@ func revoke(ctx context.Context, tx db.Tx, who audit.Actor, deviceID, reason str
 		return err
 	}
 	if err := pki.Revoke(ctx, tx, deviceID, reason); err != nil {
+		return err
+	}
+	if err := command.EndDeviceTargets(ctx, tx, deviceID); err != nil {
 		return err
 	}
 	if err := retrust(ctx, tx, d); err != nil {

@@ -1,12 +1,14 @@
 // Package health says whether this server may be sent work, and why not.
 //
 // Live means that the process answers. Ready means that every check passes; a
-// check that fails says what is wrong and what to do. Checks are asked again at
-// most once a second, however often readiness is asked for.
+// check that fails says what is wrong and what to do, and one that passes may warn.
+// Checks are asked again at most once a second, however often readiness is asked
+// for.
 package health
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -16,6 +18,11 @@ type Check struct {
 	Name string
 	Ask  func(ctx context.Context) error // nil: it holds
 }
+
+// Warning is what a check says that holds, but not for long, or not for everything.
+type Warning string
+
+func (w Warning) Error() string { return string(w) }
 
 // Result is the answer of one check.
 type Result struct {
@@ -65,7 +72,8 @@ func (s *Service) Ready(ctx context.Context) Report {
 		wg.Go(func() {
 			report.Checks[i] = Result{Name: c.Name, OK: true}
 			if err := c.Ask(ctx); err != nil {
-				report.Checks[i] = Result{Name: c.Name, Reason: err.Error()}
+				_, holds := errors.AsType[Warning](err)
+				report.Checks[i] = Result{Name: c.Name, OK: holds, Reason: err.Error()}
 			}
 		})
 	}

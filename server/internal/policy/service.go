@@ -34,6 +34,7 @@ type Fleet struct {
 	Root          *signing.PinnedRoot
 	FirstDigest   string // of version 1: what devices are told out of band
 	Bundle        *signing.PolicyBundle
+	BundleDigest  string // of its payload
 	RootEnvelopes []json.RawMessage
 	BundleBytes   json.RawMessage
 }
@@ -42,8 +43,9 @@ type Fleet struct {
 type Service struct {
 	d *db.DB
 
-	mu    sync.RWMutex
-	fleet *Fleet
+	loading sync.Mutex // one Load at a time, so that an older one is not the last
+	mu      sync.RWMutex
+	fleet   *Fleet
 }
 
 // New makes the service; Load brings in the documents.
@@ -115,6 +117,12 @@ func sameKeys(a, b []signing.Key) bool {
 // fleet root it is ErrNotFounded. An expired bundle is loaded: devices decide
 // what they still do under it.
 func (s *Service) Load(ctx context.Context) error {
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	return s.load(ctx)
+}
+
+func (s *Service) load(ctx context.Context) error {
 	fleet, err := load(ctx, s.d.Read(), s.d)
 	if err != nil {
 		return err
@@ -150,7 +158,7 @@ func load(ctx context.Context, q bun.IDB, d *db.DB) (*Fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the stored policy bundle: %w", err)
 	}
-	fleet.BundleBytes = row.Envelope
+	fleet.BundleBytes, fleet.BundleDigest = row.Envelope, row.Digest
 	if fleet.Bundle, err = signing.VerifyBundle(env, fleet.Root, d.Now(), 0); err != nil && !errors.Is(err, signing.ErrExpired) {
 		return nil, fmt.Errorf("the stored policy bundle: %w", err)
 	}

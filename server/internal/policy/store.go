@@ -42,3 +42,21 @@ func newestBundle(ctx context.Context, q bun.IDB) (row documentRow, err error) {
 	err = q.NewSelect().Model(&row).Where("kind = ?", kindBundle).OrderExpr("version DESC").Limit(1).Scan(ctx)
 	return row, err
 }
+
+// newestVersions are the highest versions of fleet root and bundle, 0 for none.
+func newestVersions(ctx context.Context, q bun.IDB) (root, bundle int64, err error) {
+	var rows []struct {
+		Kind    kind  `bun:"kind"`
+		Version int64 `bun:"version"`
+	}
+	err = q.NewSelect().Model((*documentRow)(nil)).ColumnExpr("kind, MAX(version) AS version").GroupExpr("kind").Scan(ctx, &rows)
+	for _, r := range rows {
+		switch r.Kind {
+		case kindRoot:
+			root = r.Version
+		case kindBundle:
+			bundle = r.Version
+		}
+	}
+	return root, bundle, err
+}
