@@ -28,7 +28,8 @@ func (p *program) demoCommand() *cobra.Command {
 		Use: "demo", GroupID: "run", Short: "Show the whole loop on this machine, with a real agent",
 		Long: `demo starts a server on an embedded database in a temporary directory and real
 agents beside it, and shows each step: sign-in, token, enrollment, review,
-certificate, heartbeats, revocation and refusal. Then it stays up with a healthy
+certificate, heartbeats, commands and their results, a forged command that is
+refused, revocation and refusal. Then it stays up with a healthy
 device until it is stopped, and removes what it made.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := lifecycle.Signals(c.Context())
@@ -87,6 +88,8 @@ func (p *program) demo(ctx context.Context, agent string, once bool) (err error)
 		{"enrollment", s.enrollDevices},
 		{"certificate", s.checkCertificates},
 		{"heartbeats", s.heartbeats},
+		{"commands", s.sendCommands},
+		{"a forged command", s.forgeCommand},
 		{"revocation", s.revoke},
 		{"trust", s.showTrust},
 	} {
@@ -210,6 +213,7 @@ The device demo-1 goes on sending heartbeats. To look around, in another termina
   echo '%[2]s' | %[3]s login --name admin --password-file -
   %[3]s device list
   %[3]s device explain demo-2
+  %[3]s command send ping --device demo-1 --reason trying --wait
   %[3]s audit list
 
 Accounts: admin, olivia (operator), ben (approver); passwords: %[2]s, %[4]s, %[5]s
