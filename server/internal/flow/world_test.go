@@ -55,6 +55,8 @@ type world struct {
 	journal *device.Journal
 	by      authz.By // who may do everything
 	maker   authz.By // who makes the tokens: nobody lets in what comes by their own
+	command signing.Signer
+	keys    string // directory of the fleet's own keys
 }
 
 // onBoth runs a test on both databases.
@@ -110,6 +112,7 @@ func (w *world) open(settings flow.Settings) {
 	w.Flow = flow.New(flow.Parts{
 		DB: d, Log: slog.New(slog.DiscardHandler), Ring: w.ring, PKI: w.pki, Policy: w.policy,
 		Refusals: w.refused, Journal: w.journal, Outside: w.outside, Settings: settings,
+		CommandSigner: func() (signing.Signer, error) { return w.command, nil },
 	})
 	w.enroll.OnWithdraw(w.Withdrawn)
 }
@@ -129,9 +132,11 @@ func (w *world) found() {
 	ctx := w.Context()
 	command, _, err := signing.GenerateEd25519(signing.PurposeCommand)
 	w.must(err)
+	w.command = command
 	request, err := flow.CeremonyRequest(ctx, w.d, w.pki, authz.System("test"), "Test", command.Key())
 	w.must(err)
-	owner, err := ceremony.NewOwner(w.TempDir())
+	w.keys = w.TempDir()
+	owner, err := ceremony.NewOwner(w.keys)
 	w.must(err)
 	founding, err := owner.Hold(ctx, request, w.clock.Now())
 	w.must(err)
@@ -173,6 +178,9 @@ type agent struct {
 	boot         string
 	beatNonce    string
 	receipt      string
+	answer       *protocol.HeartbeatAnswer // the last one
+	acks         []string
+	results      []json.RawMessage
 }
 
 func (w *world) agent(id string) *agent {
@@ -263,13 +271,14 @@ func (w *world) enrolled(id string) *agent {
 func (a *agent) heartbeat() *protocol.Heartbeat {
 	a.counter++
 	return &protocol.Heartbeat{Protocol: 1, DeviceID: a.id, EnrollmentID: a.enrollmentID, Counter: a.counter, Epoch: a.epoch,
-		BootID: a.boot, AgentVersion: "1.0.0", Nonce: a.beatNonce, Receipt: a.receipt}
+		BootID: a.boot, AgentVersion: "1.0.0", Nonce: a.beatNonce, Receipt: a.receipt, Acks: a.acks, Results: a.results}
 }
 
 func (a *agent) send(h *protocol.Heartbeat) error {
 	answer, err := a.w.Heartbeat(context.Background(), a.identity, h)
 	if err == nil {
-		a.beatNonce, a.receipt = answer.Nonce, answer.Receipt
+		a.beatNonce, a.receipt, a.answer = answer.Nonce, answer.Receipt, answer
+		a.acks, a.results = nil, nil
 	}
 	return err
 }
