@@ -134,7 +134,6 @@ var refusals = []struct {
 	{flow.ErrDeviceExists, httpkit.CodeConflict, true},
 	{flow.ErrDeviceGone, httpkit.CodeConflict, true},
 	{view.ErrLabel, httpkit.CodeInvalid, true},
-	{view.ErrCursor, httpkit.CodeInvalid, true},
 	{enroll.ErrUnknown, protocol.CodeNotFound, false},
 	{enroll.ErrState, httpkit.CodeConflict, true},
 	{enroll.ErrTokenUnknown, protocol.CodeNotFound, false},

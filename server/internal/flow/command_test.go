@@ -698,3 +698,37 @@ func TestDocumentsGoToWhoeverIsBehind(t *testing.T) {
 		}
 	})
 }
+
+// Each statement asks the row itself: what was read before it may be old.
+func TestEachStatementChecksTheStateItself(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		w.enrolled("edge-1")
+		id := w.sent("edge-1")
+		changed := func(what string, want bool, f func(ctx context.Context, tx db.Tx) (bool, error)) {
+			t.Helper()
+			var got bool
+			w.must(w.d.Batch(t.Context(), func(ctx context.Context, tx db.Tx) (err error) { got, err = f(ctx, tx); return err }))
+			if got != want {
+				t.Errorf("%s: %t", what, got)
+			}
+		}
+		deliver := func(ctx context.Context, tx db.Tx) (bool, error) { return command.MarkDelivered(ctx, tx, id, "edge-1") }
+		acknowledge := func(ctx context.Context, tx db.Tx) (bool, error) { return command.MarkAcknowledged(ctx, tx, id, "edge-1") }
+		end := func(e command.Event) func(ctx context.Context, tx db.Tx) (bool, error) {
+			return func(ctx context.Context, tx db.Tx) (bool, error) { return command.Close(ctx, tx, id, "edge-1", e, "", nil) }
+		}
+		changed("acknowledged before it was delivered", false, acknowledge)
+		changed("delivered", true, deliver)
+		changed("acknowledged", true, acknowledge)
+		changed("delivered after that", false, deliver)
+		changed("cancelled after that", false, end(command.Cancel))
+		changed("a result", true, end(command.Succeed))
+		for what, f := range map[string]func(ctx context.Context, tx db.Tx) (bool, error){
+			"delivered": deliver, "acknowledged": acknowledge, "a second result": end(command.Fail), "its time": end(command.Overdue), "a revocation": end(command.EndDevice),
+		} {
+			changed(what+" after it ended", false, f)
+		}
+		w.expect(id, "edge-1", "succeeded", "")
+	})
+}

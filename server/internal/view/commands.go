@@ -3,10 +3,8 @@ package view
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/uptrace/bun"
 
@@ -39,9 +37,6 @@ type CommandRow struct {
 	ClosedAt    db.Micros `bun:"closed_at" json:"closed_at,omitzero"`
 }
 
-// ErrCursor says that a page marker was not made by the list that it is given to.
-var ErrCursor = errors.New("the page marker is not valid")
-
 // Commands reads a page of commands, the newest first, and where the next begins.
 func Commands(ctx context.Context, q bun.IDB, f CommandFilter) (rows []CommandRow, next string, err error) {
 	limit := clamp(f.Limit)
@@ -59,12 +54,11 @@ func Commands(ctx context.Context, q bun.IDB, f CommandFilter) (rows []CommandRo
 		sel = sel.Where("EXISTS (SELECT 1 FROM command_targets AS d WHERE d.command_id = c.id AND d.device_id = ?)", f.Device)
 	}
 	if f.After != "" {
-		at, id, ok := strings.Cut(f.After, ".")
-		n, err := strconv.ParseInt(at, 10, 64)
-		if !ok || err != nil || len(id) != 36 {
-			return nil, "", ErrCursor
+		at, id, err := parseCursor(f.After)
+		if err != nil {
+			return nil, "", err
 		}
-		sel = sel.Where("(c.created_at < ? OR (c.created_at = ? AND c.id < ?))", n, n, id)
+		sel = sel.Where("(c.created_at < ? OR (c.created_at = ? AND c.id < ?))", at, at, id)
 	}
 	if err := sel.Scan(ctx, &rows); err != nil {
 		return nil, "", err
