@@ -262,6 +262,7 @@ func TestNothingMeansNobody(t *testing.T) {
 		w.enrolled("edge-1")
 		w.enrolled("edge-2")
 		w.must(w.Suspend(t.Context(), w.by, "edge-2", "test"))
+		w.exec("INSERT INTO device_labels (device_id, key, value) VALUES ('edge-1', 'site', 'x')")
 		for name, c := range map[string]struct {
 			ids   []string
 			label string
@@ -714,9 +715,13 @@ func TestEachStatementChecksTheStateItself(t *testing.T) {
 			}
 		}
 		deliver := func(ctx context.Context, tx db.Tx) (bool, error) { return command.MarkDelivered(ctx, tx, id, "edge-1") }
-		acknowledge := func(ctx context.Context, tx db.Tx) (bool, error) { return command.MarkAcknowledged(ctx, tx, id, "edge-1") }
+		acknowledge := func(ctx context.Context, tx db.Tx) (bool, error) {
+			return command.MarkAcknowledged(ctx, tx, id, "edge-1")
+		}
 		end := func(e command.Event) func(ctx context.Context, tx db.Tx) (bool, error) {
-			return func(ctx context.Context, tx db.Tx) (bool, error) { return command.Close(ctx, tx, id, "edge-1", e, "", nil) }
+			return func(ctx context.Context, tx db.Tx) (bool, error) {
+				return command.Close(ctx, tx, id, "edge-1", e, "", nil)
+			}
 		}
 		changed("acknowledged before it was delivered", false, acknowledge)
 		changed("delivered", true, deliver)
