@@ -27,9 +27,9 @@ const (
 	NotATarget       Reason = "not-a-target"      //
 	NotYetValid      Reason = "not-yet-valid"     //
 	Expired          Reason = "expired"           //
+	PolicyLapsed     Reason = "policy-lapsed"     // the bundle has expired, and the kind is not of those that are left
 	KindNotAllowed   Reason = "kind-not-allowed"  // not known here, or without a rule in the bundle in force
 	BadParameter     Reason = "bad-parameter"     // not taken by the kind, or beyond the rule's limits
-	PolicyLapsed     Reason = "policy-lapsed"     // the bundle has expired, and the kind is not of those that are left
 	ApprovalsMissing Reason = "approvals-missing" //
 	RateLimited      Reason = "rate-limited"      //
 	JournalFull      Reason = "journal-full"      // nothing can be written down, so nothing is done
@@ -129,16 +129,17 @@ func (d Device) judgeOrigin(id string, c *signing.CommandStatement) Reason {
 // judgeKind asks whether the bundle in force allows the kind with its parameters.
 func (d Device) judgeKind(c *signing.CommandStatement) Reason {
 	rule, ok := d.Bundle.Rule(c.Kind)
-	if !ok {
+	switch {
+	case !ok:
 		return KindNotAllowed
+	case !d.Now.Before(d.Bundle.ExpiresAt) && !slices.Contains(signing.AlwaysAllowed, c.Kind):
+		return PolicyLapsed
 	}
 	switch err := signing.CheckKind(c.Kind, c.Parameters, rule); {
 	case errors.Is(err, signing.ErrParameter):
 		return BadParameter
 	case err != nil:
 		return KindNotAllowed
-	case !d.Now.Before(d.Bundle.ExpiresAt) && !slices.Contains(signing.AlwaysAllowed, c.Kind):
-		return PolicyLapsed
 	case rule.Approvals > 0:
 		return ApprovalsMissing
 	}
