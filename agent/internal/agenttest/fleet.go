@@ -37,6 +37,13 @@ type Fleet struct {
 	PolicyKey signing.Signer
 	Command   signing.Key
 	Commander signing.Signer // of Command
+	Policy    Mark           // of the bundle that commands are made under
+}
+
+// Mark names a document.
+type Mark struct {
+	Version int64
+	Digest  string
 }
 
 // NewFleet makes keys and authorities. They are valid around now.
