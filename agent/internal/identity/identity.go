@@ -90,11 +90,12 @@ func LoadIn(dir string, slot journal.Slot) (*Identity, error) {
 	return id, nil
 }
 
-// LoadCertificate reads the certificate in use alone, for showing.
+// LoadCertificate reads the certificate in use alone, for showing: that of the first
+// slot when the journal cannot be read.
 func LoadCertificate(dir string) (*x509.Certificate, error) {
 	slot, err := inUse(dir)
 	if err != nil {
-		return nil, err
+		slot = journal.SlotA
 	}
 	data, err := files.ReadPrivate(filepath.Join(dir, in(slot, chainFile)), maxChain)
 	if err != nil {

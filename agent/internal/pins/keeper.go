@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
@@ -35,12 +36,9 @@ type Keeper struct {
 	told map[string]bool // digests of documents whose refusal is in the log
 }
 
-// NewKeeper starts from what was loaded, and clears away bundles that are not in
-// force.
+// NewKeeper starts from what was loaded.
 func NewKeeper(j *journal.Journal, p *Pins, now func() time.Time, log *slog.Logger) *Keeper {
-	k := &Keeper{journal: j, pins: p, now: now, log: log, told: map[string]bool{}}
-	k.sweep()
-	return k
+	return &Keeper{journal: j, pins: p, now: now, log: log, told: map[string]bool{}}
 }
 
 // Pins is what is believed now. It is not changed any more.
@@ -80,7 +78,10 @@ func (k *Keeper) Take(ctx context.Context, roots, bundles []json.RawMessage) err
 
 // adopt stores files first, then the journal: only what it names is believed.
 func (k *Keeper) adopt(ctx context.Context, next *Pins, believed []journal.Mark) error {
-	if err := next.Store(k.journal.Dir()); err != nil {
+	if err := k.promote(); err != nil { // what is in force may lie in the next one's place
+		return err
+	}
+	if err := next.store(k.journal.Dir(), nextFile); err != nil {
 		return err
 	}
 	if err := k.journal.Update(func(s *journal.State) {
@@ -93,7 +94,9 @@ func (k *Keeper) adopt(ctx context.Context, next *Pins, believed []journal.Mark)
 		return err
 	}
 	k.pins = next
-	k.sweep()
+	if err := k.promote(); err != nil { // it is found where it is, and moved before the next one comes
+		k.log.WarnContext(ctx, "the policy bundle cannot be moved to its place", "error", err.Error())
+	}
 	k.log.InfoContext(ctx, "newer documents are in force", "root_version", next.RootMark().Version,
 		"policy_version", next.PolicyMark().Version, "policy_until", next.Bundle.ExpiresAt, "policy_void", next.Void)
 	return nil
@@ -111,21 +114,16 @@ func (k *Keeper) refuse(ctx context.Context, what string, data []byte, err error
 	k.log.WarnContext(ctx, what, "error", err.Error())
 }
 
-// sweep removes bundles that are not in force. One that stays does no harm.
-func (k *Keeper) sweep() {
-	list, err := bundlesIn(k.journal.Dir())
-	if err != nil {
-		return
+// promote puts the bundle in force in its own place.
+func (k *Keeper) promote() error {
+	next := filepath.Join(k.journal.Dir(), nextFile)
+	if _, err := os.Lstat(next); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	own := filepath.Join(k.journal.Dir(), bundleFile(k.pins.BundleDigest))
-	if _, err := os.Lstat(own); errors.Is(err, fs.ErrNotExist) {
-		return // in force under the name of before
+	if err := files.Replace(filepath.Join(k.journal.Dir(), bundleFile), k.pins.bundle, 0o600); err != nil {
+		return fmt.Errorf("store the policy bundle: %w", err)
 	}
-	for _, path := range list {
-		if path != own {
-			_ = os.Remove(path)
-		}
-	}
+	return os.Remove(next)
 }
 
 // advance takes the root that follows. One that is in the chain is passed over:

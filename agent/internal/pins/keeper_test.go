@@ -122,7 +122,7 @@ func TestNewerDocumentsAreBelievedOneAfterTheOther(t *testing.T) {
 	if !s.Enrolled.TimeFloor.Equal(k.now) {
 		t.Errorf("the time floor is %v", s.Enrolled.TimeFloor)
 	}
-	if list, _ := bundlesIn(k.journal.Dir()); len(list) != 2 { // the one in force, and the name of before
+	if list, _ := filepath.Glob(filepath.Join(k.journal.Dir(), "policy-*")); len(list) != 1 {
 		t.Errorf("left: %v", list)
 	}
 	if k.warned.Len() > 0 {
@@ -235,20 +235,35 @@ func TestARootThatDropsThePolicyKeyVoidsItsBundle(t *testing.T) {
 }
 
 // Files are written before the journal: what a crash leaves in between is as if it
-// had not come.
+// had not come, and what it leaves after is in force.
 func TestACrashBetweenFilesAndJournalLosesNothing(t *testing.T) {
 	t.Parallel()
 	k := newKept(t)
 	root := k.next(nil)
 	bundle, _ := k.fleet.BundleWith(t, k.roots[1], 4, nil)
 	next := *k.Pins()
-	if err := errors.Join(next.advance(root), next.replace(bundle, k.now), next.Store(k.journal.Dir())); err != nil {
+	if err := errors.Join(next.advance(root), next.replace(bundle, k.now), next.store(k.journal.Dir(), nextFile)); err != nil {
 		t.Fatal(err)
 	}
 	before := k.stands(1, 3) // the journal was not written
-	k.Keeper = k.keeper(k.journal, before)
-	k.take([]json.RawMessage{root}, []json.RawMessage{bundle})
-	k.stands(2, 4)
+	if err := k.journal.Update(func(s *journal.State) {
+		s.Enrolled.Root = next.RootMark()
+		s.Enrolled.Believe(next.PolicyMark())
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := k.journal.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := Load(k.journal.Dir(), s.Enrolled, k.now) // the bundle was not moved
+	if err != nil || after.PolicyMark() != next.PolicyMark() || after.RootMark() == before.RootMark() {
+		t.Fatalf("got %+v, %v", after, err)
+	}
+	k.Keeper = k.keeper(k.journal, after)
+	newer, _ := k.fleet.BundleWith(t, k.roots[1], 5, nil)
+	k.take([]json.RawMessage{root}, []json.RawMessage{newer})
+	k.stands(2, 5)
 }
 
 // An answer to a renewal brings the whole chain.

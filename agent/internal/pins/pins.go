@@ -6,7 +6,7 @@
 // version and digest of the newest root and bundle. A file that the journal does
 // not name is not believed, however well it is signed: files are written before
 // the journal, so after a crash there may be a root more in the chain than it
-// names, or a bundle beside the one in force.
+// names, or another bundle beside the one in force.
 //
 // A Keeper takes newer documents from the server. The chain grows by one root at a
 // time, each signed by the keys of the one before; bundles only rise. Nothing else
@@ -38,11 +38,10 @@ const (
 	rootsFile = "fleet-roots.json" // a JSON array of envelopes, version 1 first
 	maxRoots  = signing.MaxRootChain * signing.MaxEnvelope
 
-	// Each bundle has a file of its own, named after its digest, so that writing the
-	// next leaves the one in force. Agents of before knew one name.
-	bundlePrefix = "policy-bundle-"
-	bundleSuffix = ".json"
-	oldBundle    = "policy-bundle.json"
+	bundleFile = "policy-bundle.json"
+	// nextFile holds a newer bundle until the journal names it, so that the one in
+	// force is not lost before.
+	nextFile = "policy-bundle-next.json"
 )
 
 // ErrDamaged means that what lies on the disk is not what the journal says was verified.
@@ -81,8 +80,13 @@ func Verify(roots [][]byte, bundle []byte, firstRoot string, now time.Time, high
 	return &Pins{Root: root, Bundle: b, BundleDigest: signing.Digest(env.Payload), Lapsed: err != nil, bundle: bundle}, nil
 }
 
-// Store writes both files. They count once the journal names them.
-func (p *Pins) Store(dir string) error {
+// Store writes both files of a device that believes nothing yet. They count once
+// the journal names them.
+func (p *Pins) Store(dir string) error { return p.store(dir, bundleFile) }
+
+// store writes the chain, which may have more in it than the journal names, and the
+// bundle.
+func (p *Pins) store(dir, bundle string) error {
 	roots := make([]json.RawMessage, len(p.Root.Envelopes))
 	for i, env := range p.Root.Envelopes {
 		roots[i] = env
@@ -94,14 +98,11 @@ func (p *Pins) Store(dir string) error {
 	if err := files.Replace(filepath.Join(dir, rootsFile), data, 0o600); err != nil {
 		return fmt.Errorf("store the fleet roots: %w", err)
 	}
-	if err := files.Replace(filepath.Join(dir, bundleFile(p.BundleDigest)), p.bundle, 0o600); err != nil {
+	if err := files.Replace(filepath.Join(dir, bundle), p.bundle, 0o600); err != nil {
 		return fmt.Errorf("store the policy bundle: %w", err)
 	}
 	return nil
 }
-
-// bundleFile is the name of the bundle with this digest.
-func bundleFile(digest string) string { return bundlePrefix + digest[:16] + bundleSuffix }
 
 // Load reads both files and verifies them against the journal. Its errors wrap
 // ErrDamaged.
@@ -110,10 +111,7 @@ func Load(dir string, e *journal.Enrolled, now time.Time) (*Pins, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	bundle, err := files.ReadPrivate(filepath.Join(dir, bundleFile(e.Policy.Digest)), signing.MaxEnvelope)
-	if errors.Is(err, fs.ErrNotExist) {
-		bundle, err = files.ReadPrivate(filepath.Join(dir, oldBundle), signing.MaxEnvelope)
-	}
+	bundle, err := readBundle(dir, e.Policy.Digest)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
@@ -132,6 +130,17 @@ func Load(dir string, e *journal.Enrolled, now time.Time) (*Pins, error) {
 		return nil, fmt.Errorf("%w: the journal names others", ErrDamaged)
 	}
 	return p, nil
+}
+
+// readBundle reads the bundle in force: the next one, if the journal names it
+// already.
+func readBundle(dir, digest string) ([]byte, error) {
+	if next, err := files.ReadPrivate(filepath.Join(dir, nextFile), signing.MaxEnvelope); err == nil {
+		if env, err := signing.ParseEnvelope(next); err == nil && signing.Digest(env.Payload) == digest {
+			return next, nil
+		}
+	}
+	return files.ReadPrivate(filepath.Join(dir, bundleFile), signing.MaxEnvelope)
 }
 
 // read verifies what is on the disk. A bundle that the newest root does not bear
@@ -202,21 +211,12 @@ func (p *Pins) ServerCAs() ([]*x509.Certificate, error) { return certs.ParseCAs(
 // DeviceCAs are the CAs that may issue to devices.
 func (p *Pins) DeviceCAs() ([]*x509.Certificate, error) { return certs.ParseCAs(p.Root.Root.DeviceCAs) }
 
-// Remove deletes what Store wrote.
+// Remove deletes what was stored.
 func Remove(dir string) error {
-	bundles, err := bundlesIn(dir)
-	if err != nil {
-		return err
-	}
-	for _, path := range append(bundles, filepath.Join(dir, rootsFile)) {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for _, name := range []string{rootsFile, bundleFile, nextFile} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove what the device believed: %w", err)
 		}
 	}
 	return nil
-}
-
-func bundlesIn(dir string) ([]string, error) {
-	list, err := filepath.Glob(filepath.Join(dir, bundlePrefix+"*"+bundleSuffix))
-	return append(list, filepath.Join(dir, oldBundle)), err
 }

@@ -65,17 +65,17 @@ func TestDocumentsThatTheJournalDoesNotNameAreNotBelieved(t *testing.T) {
 			write(t, dir, rootsFile, "["+string(otherRoot)+"]")
 		},
 		"a newer bundle than was taken": func(t *testing.T, dir string, _ *journal.Enrolled) {
-			writeBundle(t, dir, string(fleet.Bundle(t, digest, 4, day, time.Hour)))
+			write(t, dir, bundleFile, string(fleet.Bundle(t, digest, 4, day, time.Hour)))
 		},
 		"another bundle of the version": func(t *testing.T, dir string, _ *journal.Enrolled) {
-			writeBundle(t, dir, string(fleet.Bundle(t, digest, 3, day, 2*time.Hour)))
+			write(t, dir, bundleFile, string(fleet.Bundle(t, digest, 3, day, 2*time.Hour)))
 		},
 		"an older bundle": func(t *testing.T, dir string, e *journal.Enrolled) { e.Policy.Version = 4 },
 		"garbage":         func(t *testing.T, dir string, _ *journal.Enrolled) { write(t, dir, rootsFile, "{") },
 		"no root":         func(t *testing.T, dir string, _ *journal.Enrolled) { write(t, dir, rootsFile, "[]") },
 		"no files":        func(t *testing.T, dir string, _ *journal.Enrolled) { _ = Remove(dir) },
 		"a file that others may read": func(t *testing.T, dir string, _ *journal.Enrolled) {
-			if err := os.Chmod(bundlePath(t, dir), 0o644); err != nil {
+			if err := os.Chmod(filepath.Join(dir, bundleFile), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -124,19 +124,4 @@ func FuzzReadRoots(f *testing.F) {
 			_, _ = signing.VerifyRootChain(roots, "")
 		}
 	})
-}
-
-// bundlePath is the one bundle in the directory.
-func bundlePath(t *testing.T, dir string) string {
-	t.Helper()
-	list, err := filepath.Glob(filepath.Join(dir, bundlePrefix+"*"))
-	if err != nil || len(list) != 1 {
-		t.Fatalf("bundles: %v, %v", list, err)
-	}
-	return list[0]
-}
-
-func writeBundle(t *testing.T, dir, content string) {
-	t.Helper()
-	write(t, dir, filepath.Base(bundlePath(t, dir)), content)
 }

@@ -330,14 +330,14 @@ func TestACommandRenewsNowAndIsToldWhatCameOfIt(t *testing.T) {
 	told := make(chan string)
 	order := func() { go func() { told <- d.renewer.Renew(context.WithoutCancel(t.Context())) }(); <-d.renewer.kick }
 	order()
-	go d.live(4)
+	d.live(4)
 	if reason := <-told; reason != "" {
 		t.Errorf("told %q", reason)
 	}
 	d = newDevice(t)
 	d.office.refuse = &link.RefusalError{Status: 429, Problem: protocol.Problem{Code: protocol.CodeRenewalEarly}, RetryAfter: time.Hour}
 	order()
-	go d.live(4)
+	d.live(4)
 	if reason := <-told; reason != "renewal-early" {
 		t.Errorf("told %q", reason)
 	}
