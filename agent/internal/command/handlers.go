@@ -34,7 +34,7 @@ type Outcome struct {
 // kind is how a kind of command is done.
 type kind struct {
 	within time.Duration
-	do     func(r *Runner, ctx context.Context, p parameters) Outcome
+	do     func(ctx context.Context, r *Runner, p parameters) Outcome
 }
 
 // kinds are all that is ever done. A kind that signing knows and that is not here
@@ -63,7 +63,7 @@ func (p parameters) number(name string) int64 {
 	return 0
 }
 
-func ping(r *Runner, _ context.Context, p parameters) Outcome {
+func ping(_ context.Context, r *Runner, p parameters) Outcome {
 	output := map[string]string{"agent_version": r.Version}
 	if echo := p.text("echo"); echo != "" {
 		output["echo"] = echo
@@ -71,7 +71,7 @@ func ping(r *Runner, _ context.Context, p parameters) Outcome {
 	return Outcome{Output: output}
 }
 
-func collectFacts(r *Runner, _ context.Context, _ parameters) Outcome {
+func collectFacts(_ context.Context, r *Runner, _ parameters) Outcome {
 	facts := r.Facts()
 	if err := r.FactsAgain(); err != nil {
 		return Outcome{Reason: "disk"}
@@ -79,11 +79,11 @@ func collectFacts(r *Runner, _ context.Context, _ parameters) Outcome {
 	return Outcome{Output: facts}
 }
 
-func rotateCertificate(r *Runner, ctx context.Context, _ parameters) Outcome {
+func rotateCertificate(ctx context.Context, r *Runner, _ parameters) Outcome {
 	return Outcome{Reason: r.Renew(ctx)}
 }
 
-func restartAgent(_ *Runner, _ context.Context, p parameters) Outcome {
+func restartAgent(_ context.Context, _ *Runner, p parameters) Outcome {
 	return Outcome{again: true, restart: time.Duration(p.number("delay-seconds")) * time.Second}
 }
 

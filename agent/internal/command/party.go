@@ -76,7 +76,9 @@ func (r *Runner) After(_ context.Context, a *protocol.HeartbeatAnswer) error {
 		errs = append(errs, r.Store.Reported(id))
 	}
 	for _, d := range a.Commands[:min(len(a.Commands), protocol.MaxCommands)] {
-		errs = append(errs, r.take(d))
+		if protocol.CheckID(d.ActionID) == nil { // otherwise not even a refusal could be told
+			errs = append(errs, r.take(d))
+		}
 	}
 	more := r.outbox.fresh(r.refusals)
 	waiting := len(r.queue) > 0
@@ -101,9 +103,6 @@ func (r *Runner) After(_ context.Context, a *protocol.HeartbeatAnswer) error {
 
 // take puts a delivery into the queue, or answers it with what is known.
 func (r *Runner) take(d protocol.CommandDelivery) error {
-	if protocol.CheckID(d.ActionID) != nil {
-		return nil // not even a refusal could be told
-	}
 	begun, ended, err := r.Store.Known(d.ActionID)
 	switch {
 	case err != nil:

@@ -224,7 +224,7 @@ func (r *Runner) execute(ctx context.Context, c *signing.CommandStatement) (o Ou
 				done <- Outcome{Reason: Crashed}
 			}
 		}()
-		done <- k.do(r, within, c.Parameters)
+		done <- k.do(within, r, c.Parameters)
 	}()
 	select {
 	case o := <-done:

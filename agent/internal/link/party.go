@@ -46,21 +46,22 @@ func poke(c chan struct{}) {
 
 // wait returns false when ctx is done.
 func (l *Link) wait(ctx context.Context, d time.Duration) bool {
-	next := time.Now().Add(d)
 	timer := time.NewTimer(d)
 	defer timer.Stop()
+	var soon <-chan time.Time
 	for {
 		select {
 		case <-timer.C:
+			return ctx.Err() == nil
+		case <-soon:
 			return ctx.Err() == nil
 		case <-ctx.Done():
 			return false
 		case <-l.retried:
 			return true
 		case <-l.nudged:
-			if soon := time.Now().Add(soonLeast + l.pace.part(soonMore)); l.last == Go && soon.Before(next) {
-				next = soon
-				timer.Reset(time.Until(next))
+			if soon == nil && l.last == Go {
+				soon = time.After(soonLeast + l.pace.part(soonMore))
 			}
 		}
 	}

@@ -57,7 +57,7 @@ func (k *Keeper) Take(ctx context.Context, roots, bundles []json.RawMessage) err
 	next := *k.pins
 	for _, data := range roots {
 		if err := next.advance(data); err != nil {
-			k.refuse(ctx, "a fleet root is refused", data, err)
+			k.refuse(ctx, "fleet root", data, err)
 			break // those that follow it cannot fit either
 		}
 	}
@@ -65,7 +65,7 @@ func (k *Keeper) Take(ctx context.Context, roots, bundles []json.RawMessage) err
 	believed := []journal.Mark{}
 	for _, data := range bundles {
 		if err := next.replace(data, k.now()); err != nil {
-			k.refuse(ctx, "a policy bundle is refused", data, err)
+			k.refuse(ctx, "policy bundle", data, err)
 			continue
 		}
 		believed = append(believed, next.PolicyMark())
@@ -111,7 +111,7 @@ func (k *Keeper) refuse(ctx context.Context, what string, data []byte, err error
 		clear(k.told)
 	}
 	k.told[digest] = true
-	k.log.WarnContext(ctx, what, "error", err.Error())
+	k.log.WarnContext(ctx, "a document is refused", "document", what, "error", err.Error())
 }
 
 // promote puts the bundle in force in its own place.

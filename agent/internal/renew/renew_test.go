@@ -313,13 +313,13 @@ func TestFailuresBackOffAndStopNothing(t *testing.T) {
 	d := newDevice(t)
 	d.random = 0.5
 	d.now, d.office.lose = Due(d.office.current).Add(time.Second), 1<<30
-	start, asked := d.now, 0
+	start := d.now
 	for d.now.Sub(start) < 12*time.Hour {
 		if code := d.live(1); code != "" {
 			t.Fatal(code)
 		}
 	}
-	if asked = len(d.office.asked); asked < 12 || asked > 40 {
+	if asked := len(d.office.asked); asked < 12 || asked > 40 {
 		t.Errorf("asked %d times in 12 hours", asked)
 	}
 }
