@@ -16,7 +16,8 @@ Exit codes:
   0  all is well
   1  an error; its last line says what to try
   2  refused: rejected, revoked, suspended, held, or the certificate expired
-  3  not enrolled, or not approved yet`
+  3  not enrolled, or not approved yet
+  4  told to restart (run only): the service manager starts it again`
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{

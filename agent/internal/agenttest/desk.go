@@ -32,21 +32,28 @@ type Desk struct {
 	OnRequest func(w http.ResponseWriter, nth int) (handled bool) // after it was stored
 	OnPoll    func(w http.ResponseWriter, nth int) (handled bool) // after it was verified
 	OnBeat    func(w http.ResponseWriter, hb protocol.Heartbeat) (handled bool)
+	OnAnswer  func(hb protocol.Heartbeat, a *protocol.HeartbeatAnswer) // changes what an accepted heartbeat is answered
 
 	Requests []protocol.EnrollRequest
 	Beats    []protocol.Heartbeat
+	Renewals []signing.Renewal
+	Results  map[string]*signing.CommandResult // the first of each action id, verified
 	Polls    int
 	Nonce    string // the one that is good now
 
-	t   testing.TB
-	now func() time.Time
-	mu  sync.Mutex
+	t       testing.TB
+	now     func() time.Time
+	mu      sync.Mutex
+	current *x509.Certificate               // on record
+	waiting *x509.Certificate               // issued, and not shown yet
+	renewed map[string]protocol.RenewAnswer // by request id
 }
 
 // NewDesk opens a desk until the test ends. Its clock is now.
 func NewDesk(t testing.TB, now func() time.Time) *Desk {
 	t.Helper()
 	d := &Desk{t: t, now: now, Fleet: NewFleet(t, now()), Nonce: "nonce-0", PollAfter: 5}
+	d.Results, d.renewed = map[string]*signing.CommandResult{}, map[string]protocol.RenewAnswer{}
 	d.Address = Serve(t, d.Fleet.ServerCertificate(t, "127.0.0.1"), d)
 	return d
 }
@@ -55,12 +62,14 @@ func NewDesk(t testing.TB, now func() time.Time) *Desk {
 func (d *Desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	body, _ := io.ReadAll(io.LimitReader(r.Body, protocol.MaxEnrollBody))
+	body, _ := io.ReadAll(io.LimitReader(r.Body, protocol.MaxHeartbeatBody))
 	switch {
 	case r.URL.Path == protocol.PathEnroll:
 		d.request(w, body)
 	case r.URL.Path == protocol.PathHeartbeat:
 		d.beat(w, r, body)
+	case r.URL.Path == protocol.PathRenew:
+		d.renew(w, r, body)
 	case len(d.Requests) > 0 && r.URL.Path == protocol.EnrollPollPath(d.Requests[0].EnrollmentID):
 		d.poll(w, body)
 	default:
@@ -81,9 +90,100 @@ func (d *Desk) beat(w http.ResponseWriter, r *http.Request, body []byte) {
 	if d.OnBeat != nil && d.OnBeat(w, hb) {
 		return
 	}
-	Answer(w, http.StatusOK, protocol.HeartbeatAnswer{
+	if !d.known(r.TLS.PeerCertificates[0]) {
+		Refuse(w, http.StatusUnauthorized, protocol.Problem{Code: protocol.CodeCertificateUnknown})
+		return
+	}
+	answer := protocol.HeartbeatAnswer{
 		Counter: hb.Counter, Epoch: hb.Epoch, ServerTime: d.now(), IntervalSeconds: 60, Nonce: "n", Receipt: "r", PolicyVersion: 1, RootVersion: 1,
-	})
+		ResultsStored: d.store(hb.Results),
+	}
+	if d.OnAnswer != nil {
+		d.OnAnswer(hb, &answer)
+	}
+	Answer(w, http.StatusOK, answer)
+}
+
+// known says whether the certificate is the one on record. One that was issued
+// since takes its place when it is first shown.
+func (d *Desk) known(shown *x509.Certificate) bool {
+	switch {
+	case d.current == nil: // another test's own
+		return true
+	case d.waiting != nil && shown.Equal(d.waiting):
+		d.current, d.waiting = d.waiting, nil
+	}
+	return shown.Equal(d.current)
+}
+
+// store keeps results by the key of the certificate on record.
+func (d *Desk) store(results []json.RawMessage) (stored []string) {
+	for _, data := range results {
+		env, err := signing.ParseEnvelope(data)
+		if err != nil {
+			d.t.Errorf("a result is no envelope: %v", err)
+			continue
+		}
+		r, err := signing.VerifyResult(env, d.current.PublicKey)
+		if err != nil {
+			d.t.Errorf("a result is not by the key on record: %v", err)
+			continue
+		}
+		if d.Results[r.ActionID] == nil {
+			d.Results[r.ActionID] = r
+		}
+		stored = append(stored, r.ActionID)
+	}
+	return stored
+}
+
+// renew issues at once, and answers the same request the same.
+func (d *Desk) renew(w http.ResponseWriter, r *http.Request, body []byte) {
+	if !d.known(r.TLS.PeerCertificates[0]) {
+		Refuse(w, http.StatusUnauthorized, protocol.Problem{Code: protocol.CodeCertificateUnknown})
+		return
+	}
+	env, err := signing.ParseEnvelope(body)
+	if err != nil {
+		d.t.Errorf("the renewal is no envelope: %v", err)
+		return
+	}
+	asked, err := signing.ReadRenewal(env)
+	if err != nil {
+		d.t.Errorf("the renewal: %v", err)
+		return
+	}
+	req, err := certs.ParseRequest(asked.CSR, asked.DeviceID)
+	if err != nil {
+		d.t.Errorf("the renewal's request: %v", err)
+		return
+	}
+	if _, err := signing.VerifyRenewal(env, d.current.PublicKey, req.PublicKey); err != nil || asked.Current != certs.Fingerprint(d.current.Raw) {
+		d.t.Errorf("the renewal is not by both keys: %v", err)
+	}
+	d.Renewals = append(d.Renewals, *asked)
+	answer, ok := d.renewed[asked.RequestID]
+	if !ok {
+		chain := d.Fleet.IssueDevice(d.t, asked.DeviceID, req.PublicKey, d.now(), time.Hour)
+		d.waiting = parsed(d.t, chain)
+		answer = protocol.RenewAnswer{RequestID: asked.RequestID, State: protocol.EnrollIssued, Certificates: chain}
+		d.renewed[asked.RequestID] = answer
+	}
+	Answer(w, http.StatusOK, answer)
+}
+
+func parsed(t testing.TB, chain [][]byte) *x509.Certificate {
+	t.Helper()
+	c, err := x509.ParseCertificate(chain[0])
+	must(t, err)
+	return c
+}
+
+// Look reads the desk's fields between requests.
+func (d *Desk) Look(look func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	look()
 }
 
 func (d *Desk) request(w http.ResponseWriter, body []byte) {
@@ -152,9 +252,11 @@ func (d *Desk) poll(w http.ResponseWriter, body []byte) {
 func (d *Desk) issued(req *certs.Request) *protocol.EnrollResult {
 	root, digest := d.Fleet.Root(d.t)
 	id := d.Requests[0]
+	chain := d.Fleet.IssueDevice(d.t, id.DeviceID, req.PublicKey, d.now(), time.Hour)
+	d.current = parsed(d.t, chain)
 	return &protocol.EnrollResult{
 		EnrollmentID: id.EnrollmentID, State: protocol.EnrollIssued,
-		Certificates: d.Fleet.IssueDevice(d.t, id.DeviceID, req.PublicKey, d.now(), time.Hour),
+		Certificates: chain,
 		FleetRoots:   []json.RawMessage{root},
 		PolicyBundle: d.Fleet.Bundle(d.t, digest, 1, d.Fleet.Now, time.Hour),
 		Epoch:        Epoch, IntervalSeconds: 60, ServerTime: d.now(),

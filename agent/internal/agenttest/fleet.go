@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
@@ -35,6 +36,14 @@ type Fleet struct {
 	RootKey   signing.Signer
 	PolicyKey signing.Signer
 	Command   signing.Key
+	Commander signing.Signer // of Command
+	Policy    Mark           // of the bundle that commands are made under
+}
+
+// Mark names a document.
+type Mark struct {
+	Version int64
+	Digest  string
 }
 
 // NewFleet makes keys and authorities. They are valid around now.
@@ -42,8 +51,9 @@ func NewFleet(t testing.TB, now time.Time) *Fleet {
 	t.Helper()
 	root := rootCA(t, now)
 	f := &Fleet{Now: now, ServerCA: issuing(t, certs.KindServer, root, now), DeviceCA: issuing(t, certs.KindDevice, root, now)}
-	f.RootKey, f.PolicyKey = signer(t, signing.PurposeFleetRoot), signer(t, signing.PurposePolicyBundle)
-	f.Command = signer(t, signing.PurposeCommand).Key()
+	f.RootKey, f.PolicyKey = Signer(t, signing.PurposeFleetRoot), Signer(t, signing.PurposePolicyBundle)
+	f.Commander = Signer(t, signing.PurposeCommand)
+	f.Command = f.Commander.Key()
 	return f
 }
 
@@ -55,7 +65,8 @@ func Key(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-func signer(t testing.TB, p signing.Purpose) signing.Signer {
+// Signer makes a signing key.
+func Signer(t testing.TB, p signing.Purpose) signing.Signer {
 	t.Helper()
 	s, _, err := signing.GenerateEd25519(p)
 	must(t, err)
@@ -116,14 +127,32 @@ func (f *Fleet) IssueDevice(t testing.TB, deviceID string, pub crypto.PublicKey,
 // Root is version 1 of the fleet root, and the digest that pins it.
 func (f *Fleet) Root(t testing.TB) (envelope []byte, digest string) {
 	t.Helper()
-	env, err := signing.SignFleetRoot(t.Context(), signing.FleetRoot{
+	env, err := signing.SignFleetRoot(t.Context(), f.root(), f.RootKey)
+	must(t, err)
+	return marshal(t, env), signing.Digest(env.Payload)
+}
+
+func (f *Fleet) root() signing.FleetRoot {
+	return signing.FleetRoot{
 		FleetID: FleetID, Version: 1, IssuedAt: f.Now,
 		Root:        signing.KeySet{Keys: []signing.Key{f.RootKey.Key()}, Threshold: 1},
 		Policy:      signing.KeySet{Keys: []signing.Key{f.PolicyKey.Key()}, Threshold: 1},
 		TrustDomain: TrustDomain,
 		ServerCAs:   [][]byte{f.ServerCA.Certificate.Raw},
 		DeviceCAs:   [][]byte{f.DeviceCA.Certificate.Raw},
-	}, f.RootKey)
+	}
+}
+
+// NextRoot is a later version, changed from the first, and signed by the fleet's
+// root key and what else is given.
+func (f *Fleet) NextRoot(t testing.TB, version int64, change func(*signing.FleetRoot), also ...signing.Signer) (envelope []byte, digest string) {
+	t.Helper()
+	r := f.root()
+	r.Version, r.IssuedAt = version, f.Now.Add(time.Duration(version)*time.Second)
+	if change != nil {
+		change(&r)
+	}
+	env, err := signing.SignFleetRoot(t.Context(), r, append([]signing.Signer{f.RootKey}, also...)...)
 	must(t, err)
 	return marshal(t, env), signing.Digest(env.Payload)
 }
@@ -131,13 +160,40 @@ func (f *Fleet) Root(t testing.TB) (envelope []byte, digest string) {
 // Bundle is a policy bundle under the fleet root with this digest.
 func (f *Fleet) Bundle(t testing.TB, rootDigest string, version int64, issued time.Time, life time.Duration) []byte {
 	t.Helper()
-	env, err := signing.SignBundle(t.Context(), signing.PolicyBundle{
-		FleetID: FleetID, RootDigest: rootDigest, Version: version,
-		IssuedAt: issued, ExpiresAt: issued.Add(life),
-		CommandKeys: []signing.Key{f.Command}, Kinds: []signing.KindRule{{Kind: "ping"}},
-	}, f.PolicyKey)
+	envelope, _ := f.BundleWith(t, rootDigest, version, func(b *signing.PolicyBundle) {
+		b.IssuedAt, b.ExpiresAt = issued, issued.Add(life)
+		b.Kinds = []signing.KindRule{{Kind: "ping"}}
+	})
+	return envelope
+}
+
+// BundleWith is a policy bundle of 30 days that allows every kind there is, changed
+// as a test wants it.
+func (f *Fleet) BundleWith(t testing.TB, rootDigest string, version int64, change func(*signing.PolicyBundle)) (envelope []byte, digest string) {
+	t.Helper()
+	b := signing.PolicyBundle{
+		FleetID: FleetID, RootDigest: rootDigest, Version: version, IssuedAt: f.Now, ExpiresAt: f.Now.Add(signing.MaxBundleLife),
+		CommandKeys: []signing.Key{f.Command},
+	}
+	for _, kind := range signing.AlwaysAllowed {
+		b.Kinds = append(b.Kinds, signing.KindRule{Kind: kind})
+	}
+	if change != nil {
+		change(&b)
+	}
+	env, err := signing.SignBundle(t.Context(), b, f.PolicyKey)
 	must(t, err)
-	return marshal(t, env)
+	return marshal(t, env), signing.Digest(env.Payload)
+}
+
+// Deliver is a delivery of the statement, signed by the fleet's command key.
+func (f *Fleet) Deliver(t testing.TB, c signing.CommandStatement) protocol.CommandDelivery {
+	t.Helper()
+	payload, err := c.Payload()
+	must(t, err)
+	env, err := signing.SignCommand(t.Context(), payload, f.Commander)
+	must(t, err)
+	return protocol.CommandDelivery{ActionID: c.ActionID, Statement: marshal(t, env)}
 }
 
 func marshal(t testing.TB, env *signing.Envelope) json.RawMessage {

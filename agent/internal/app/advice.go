@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/config"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/identity"
@@ -22,6 +23,7 @@ const (
 	ExitError       = 1
 	ExitRefused     = 2 // refused, revoked, suspended, held, expired
 	ExitNotEnrolled = 3
+	ExitRestart     = 4 // told to end, for the supervisor to start it again
 )
 
 // ExitCode of a command that ended with err.
@@ -36,6 +38,8 @@ func ExitCode(err error) int {
 		return ExitRefused
 	case errors.Is(err, journal.ErrNotEnrolled), errors.Is(err, ErrUnfinished), errors.Is(err, enroll.ErrPending), errors.Is(err, enroll.ErrUnsent):
 		return ExitNotEnrolled
+	case errors.Is(err, command.ErrRestart):
+		return ExitRestart
 	}
 	return ExitError
 }
@@ -70,6 +74,9 @@ var advices = []struct {
 	{identity.ErrBadKey, startOver},
 	{identity.ErrBadCertificate, startOver},
 	{pins.ErrDamaged, startOver},
+	{command.ErrRestart, "nothing under a service manager, which starts it again; in the foreground: sentinel-agent run"},
+	{command.ErrNewer, "run the newer agent again, or: sentinel-agent unenroll, and enroll anew"},
+	{command.ErrDamaged, startOver + "; without it the agent cannot tell what was done before"},
 	{service.ErrNoManager, "run it in the foreground: sentinel-agent run"},
 	{service.ErrNotInstalled, "sentinel-agent service install"},
 	{service.ErrInstalled, "sentinel-agent service start; or uninstall it first"},
@@ -131,10 +138,14 @@ var codeAdvices = map[protocol.Code]string{
 	protocol.CodeDeviceHeld:         "the counters went back, as after a restored or copied disk; ask an operator to check for a copy and to resync the device",
 	protocol.CodeCounterStale:       "the counters went back, as after a restored or copied disk; ask an operator to resync the device",
 	protocol.CodeCounterJump:        "ask an operator to resync the device",
-	protocol.CodeCertificateExpired: "join again under another --device-id: sentinel-agent unenroll, then sentinel-agent enroll with a new token",
+	protocol.CodeCertificateExpired: "keep the agent running: it asks to be let in again, and a reviewer approves its key code; if the certificate is valid by this device's clock, set the clock",
 	protocol.CodeCertificateNotYet:  "set the clocks of this device and of the server; the agent goes on by itself then",
 	protocol.CodeCertificateUnknown: "the server does not take this device's certificate; ask an operator. To join again: sentinel-agent unenroll, and enroll anew",
 	protocol.CodeIdentityMismatch:   "the certificate is of another device; sentinel-agent unenroll, and enroll anew",
+	protocol.CodeRecoveryLate:       "the certificate expired too long ago; join again under another --device-id: sentinel-agent unenroll, then sentinel-agent enroll with a new token",
+	protocol.CodeRenewalInvalid:     "the agent makes another request later; if that is refused too, ask an operator",
+	protocol.CodeRenewalConflict:    "wait a day, until the server has dropped the other request; the agent goes on by itself then",
+	protocol.CodeRenewalEarly:       "wait; the agent asks again by itself",
 	protocol.CodeRateLimited:        "wait a little, then try again",
 	protocol.CodeNotReady:           "wait a little, then try again",
 }

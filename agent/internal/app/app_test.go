@@ -11,10 +11,12 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/agenttest"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/link"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/pins"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
@@ -31,7 +33,16 @@ func standing(t *testing.T, life time.Duration, change func(*journal.State)) (di
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := identity.StoreChain(dir, agenttest.NewFleet(t, day).IssueDevice(t, "edge-1", key.Public(), day, life)); err != nil {
+	fleet := agenttest.NewFleet(t, day)
+	if err := identity.StoreChain(dir, fleet.IssueDevice(t, "edge-1", key.Public(), day, life)); err != nil {
+		t.Fatal(err)
+	}
+	root, digest := fleet.Root(t)
+	p, err := pins.Verify([][]byte{root}, fleet.Bundle(t, digest, 1, day, time.Hour), digest, day, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Store(dir); err != nil {
 		t.Fatal(err)
 	}
 	j, err := journal.Open(dir)
@@ -39,10 +50,9 @@ func standing(t *testing.T, life time.Duration, change func(*journal.State)) (di
 		t.Fatal(err)
 	}
 	defer func() { _ = j.Close() }()
-	mark := journal.Mark{Version: 1, Digest: strings.Repeat("ab", 32)}
 	s := journal.State{
 		Server: "https://s.test:8443", DeviceID: "edge-1", EnrollmentID: journal.NewID(day), StartedAt: day, ServerCA: []byte{1}, Submitted: true,
-		Enrolled: &journal.Enrolled{At: day, FirstRoot: mark.Digest, FirstUse: true, Root: mark, Policy: mark, TimeFloor: day, Epoch: agenttest.Epoch, Counter: 8},
+		Enrolled: &journal.Enrolled{At: day, FirstRoot: digest, FirstUse: true, Root: p.RootMark(), Policy: p.PolicyMark(), TimeFloor: day, Epoch: agenttest.Epoch, Counter: 8},
 	}
 	if change != nil {
 		change(&s)
@@ -72,7 +82,7 @@ func TestStatusSaysHowTheDeviceStandsAndWhatToDo(t *testing.T) {
 		"suspended":     {time.Hour, refused(protocol.CodeDeviceSuspended), ExitRefused, []string{"device-suspended", "lift the suspension"}},
 		"held":          {time.Hour, refused(protocol.CodeDeviceHeld), ExitRefused, []string{"device-held", "resync"}},
 		"refused anew":  {time.Hour, refused("of-a-newer-server"), ExitRefused, []string{"of-a-newer-server", "ask an operator"}},
-		"expired":       {90 * time.Second, nil, ExitRefused, []string{"EXPIRED at", "join again"}},
+		"expired":       {90 * time.Second, nil, ExitRefused, []string{"EXPIRED at", "asks to be let in again"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -141,6 +151,7 @@ func TestEveryErrorHasANextThingToTry(t *testing.T) {
 		protocol.CodeTokenUnknown, protocol.CodeTokenUsedUp, protocol.CodeTokenExpired, protocol.CodeTokenRevoked, protocol.CodeDeviceExists,
 		protocol.CodeDeviceGone, protocol.CodeDeviceRevoked, protocol.CodeDeviceSuspended, protocol.CodeDeviceHeld, protocol.CodeDeviceUnknown,
 		protocol.CodeCounterStale, protocol.CodeCertificateExpired, protocol.CodeCertificateUnknown,
+		protocol.CodeRenewalInvalid, protocol.CodeRenewalConflict, protocol.CodeRenewalEarly, protocol.CodeRecoveryLate,
 	} {
 		if _, ok := codeAdvices[code]; !ok {
 			t.Errorf("%s has no advice", code)
@@ -185,6 +196,7 @@ func TestExitCodesTellRefusedFromNotEnrolledFromBroken(t *testing.T) {
 		{ErrUnfinished, 3},
 		{enroll.ErrPending, 3},
 		{enroll.ErrUnsent, 3},
+		{fmt.Errorf("commands: %w", command.ErrRestart), 4},
 	} {
 		if got := ExitCode(c.err); got != c.want {
 			t.Errorf("%v: %d, want %d", c.err, got, c.want)

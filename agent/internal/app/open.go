@@ -1,15 +1,22 @@
 package app
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
+	"net/http"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/config"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/link"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/pins"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/renew"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/version"
 )
 
@@ -49,26 +56,80 @@ func (d *device) read(now time.Time) error {
 	return err
 }
 
-// connect makes the link to the server, as this device.
-func (d *device) connect(cfg *config.Config, log *slog.Logger) (*link.Link, error) {
-	cas, err := d.pins.ServerCAs()
-	if err != nil {
-		return nil, err
-	}
+// agent is a device that speaks: the parts that run.
+type agent struct {
+	link     *link.Link
+	renewer  *renew.Renewer
+	commands *command.Runner // nil for a single heartbeat, which does nothing
+}
+
+// connect makes the parts that speak to the server, as this device.
+func (d *device) connect(ctx context.Context, cfg *config.Config, log *slog.Logger, obey bool) (*agent, error) {
 	server := d.state.Server
 	if cfg.Server != "" { // it has moved; who answers must prove itself all the same
 		server = cfg.Server
 	}
-	clock := func() time.Time { return d.state.Enrolled.Now(time.Now()) }
-	transport, err := link.NewTransport(link.Target{Server: server, CAs: cas, Present: d.id.Present, Proxy: cfg.Proxy, Now: clock})
+	clock := func() time.Time { return d.journal.Now(time.Now()) }
+	keeper := pins.NewKeeper(d.journal, d.pins, clock, log)
+	w := &wire{
+		journal: d.journal, keeper: keeper, log: log, client: link.NewClient(server, new(http.Transport)),
+		transport: func(cas []*x509.Certificate, present func(*tls.CertificateRequestInfo) (*tls.Certificate, error)) (*http.Transport, error) {
+			return link.NewTransport(link.Target{Server: server, CAs: cas, Present: present, Proxy: cfg.Proxy, Now: clock})
+		},
+	}
+	if err := w.fit(ctx); err != nil {
+		return nil, err
+	}
+	a := &agent{}
+	var err error
+	if a.renewer, err = renew.New(renew.Options{
+		Disk: renew.OnDisk(d.journal), Server: w.client, Keeper: keeper, Facts: Facts, Shown: w.Slot,
+		Changed: func() { a.link.Retry() }, Now: clock, Random: link.Jitter, Log: log,
+	}); err != nil {
+		return nil, err
+	}
+	bootID := journal.NewID(time.Now())
+	parties := []link.Party{w, keeper, a.renewer} // documents before the commands that rest on them
+	if obey {
+		if a.commands, err = d.obey(a, w, bootID, clock, log); err != nil {
+			return nil, err
+		}
+		parties = append(parties, a.commands)
+	}
+	a.link, err = link.New(link.Options{
+		Journal: d.journal, Client: w.client,
+		BootID: bootID, Version: version.String(), MinInterval: cfg.MinInterval,
+		Facts: Facts, Now: clock, Random: link.Jitter, Log: log, Parties: parties,
+	})
+	return a, err
+}
+
+// obey makes the part that does commands.
+func (d *device) obey(a *agent, w *wire, bootID string, clock func() time.Time, log *slog.Logger) (*command.Runner, error) {
+	store, err := command.OpenStore(d.journal)
 	if err != nil {
 		return nil, err
 	}
-	return link.New(link.Options{
-		Journal: d.journal, Client: link.NewClient(server, transport),
-		BootID: journal.NewID(time.Now()), Version: version.String(), MinInterval: cfg.MinInterval,
-		Facts: Facts, Now: clock, Random: link.Jitter, Log: log,
+	return command.NewRunner(command.Options{
+		Store: store, Key: w.Key, BootID: bootID, Version: version.String(),
+		Device:     func() (command.Device, error) { return judgedBy(d.journal, w.keeper.Pins(), clock()) },
+		Facts:      func() map[string]string { return Facts() },
+		FactsAgain: func() error { return d.journal.Update(func(s *journal.State) { s.Enrolled.Facts = "" }) },
+		Renew:      func(ctx context.Context) command.Reason { return command.Reason(a.renewer.Renew(ctx)) },
+		Now:        clock, Timer: time.After, Nudge: func() { a.link.Nudge() }, Log: log,
 	})
+}
+
+// judgedBy is what commands are judged by.
+func judgedBy(j *journal.Journal, p *pins.Pins, now time.Time) (command.Device, error) {
+	s, err := j.State()
+	if err != nil {
+		return command.Device{}, err
+	}
+	return command.Device{
+		Target: signing.Target{DeviceID: s.DeviceID, EnrollmentID: s.EnrollmentID}, Now: now,
+		Root: p.Root, Bundle: p.Bundle, Policy: p.PolicyMark(), Before: s.Enrolled.Policies, Void: p.Void,
+	}, nil
 }
 
 // close lets go of the state directory.

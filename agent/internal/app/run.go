@@ -37,7 +37,8 @@ func Logger(cfg *config.Config, w io.Writer) *slog.Logger {
 }
 
 // Run keeps the device in touch with its server until ctx is done. ready is
-// called once everything on the disk was read and found in order.
+// called once everything on the disk was read and found in order. command.ErrRestart
+// means that the agent was told to end, for its supervisor to start it again.
 func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, ready func()) error {
 	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(memoryLimit)
@@ -46,28 +47,33 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, ready func()
 		return err
 	}
 	defer d.close()
-	l, err := d.connect(cfg, log)
+	a, err := d.connect(ctx, cfg, log, true)
 	if err != nil {
 		return err
 	}
 	d.announce(log)
 	ready()
 	debug.FreeOSMemory() // what starting needed
-	return lifecycle.Run(ctx, log, stopGrace, lifecycle.Part{Name: "link", Run: l.Run})
+	return lifecycle.Run(ctx, log, stopGrace,
+		lifecycle.Part{Name: "link", Run: a.link.Run},
+		lifecycle.Part{Name: "renewal", Run: a.renewer.Run},
+		lifecycle.Part{Name: "commands", Run: a.commands.Run},
+	)
 }
 
-// Once sends one heartbeat, and returns nil if the server accepted it.
+// Once sends one heartbeat, and returns nil if the server accepted it. It does no
+// command; what is delivered is delivered again.
 func Once(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	d, err := open(cfg.StateDir, time.Now())
 	if err != nil {
 		return err
 	}
 	defer d.close()
-	l, err := d.connect(cfg, log)
+	a, err := d.connect(ctx, cfg, log, false)
 	if err != nil {
 		return err
 	}
-	return l.Once(ctx)
+	return a.link.Once(ctx)
 }
 
 // announce logs who this is, and what a person should know about it.
@@ -77,7 +83,7 @@ func (d *device) announce(log *slog.Logger) {
 		"root_version", e.Root.Version, "first_use", e.FirstUse, "policy_version", e.Policy.Version,
 		"certificate_until", d.id.Leaf.NotAfter.UTC())
 	if now := e.Now(time.Now()); now.After(d.id.Leaf.NotAfter) {
-		log.Warn("the device's certificate has expired; an operator has to let the device enroll again")
+		log.Warn("the device's certificate has expired; the agent asks to be let in again, and a reviewer has to approve it")
 	}
 	if d.pins.Lapsed {
 		log.Warn("the policy bundle has expired; only harmless commands are allowed until a new one arrives")

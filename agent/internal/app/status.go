@@ -4,11 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/pins"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/renew"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
@@ -34,10 +38,17 @@ type Status struct {
 	Certificate *Certificate `json:"certificate,omitempty"`
 	FleetRoot   *FleetRoot   `json:"fleet_root,omitempty"`
 	Policy      int64        `json:"policy_version,omitempty"`
+	PolicyUntil time.Time    `json:"policy_until,omitzero"`
+	PolicyState string       `json:"policy_state,omitempty"` // in force, lapsed or void
+	Renewal     *Renewal     `json:"renewal,omitempty"`      // under way
 	LastCounter int64        `json:"last_counter,omitempty"` // used, accepted or not
 	Accepted    *Accepted    `json:"last_accepted,omitempty"`
 	Refusal     *Refusal     `json:"refusal,omitempty"`
-	Next        string       `json:"next,omitempty"` // what to do
+	Closed      *Refusal     `json:"recovery_closed,omitempty"` // why the way back after expiry is closed
+
+	Commands []command.Shown `json:"commands,omitempty"` // the last ones, the newest first
+
+	Next string `json:"next,omitempty"` // what to do
 }
 
 // Certificate is the device's own.
@@ -45,6 +56,16 @@ type Certificate struct {
 	Fingerprint string    `json:"fingerprint"`
 	NotAfter    time.Time `json:"not_after"`
 	Expired     bool      `json:"expired"`
+	RenewAt     time.Time `json:"renew_at"` // when the agent asks for the next one
+}
+
+// Renewal is a request for another certificate.
+type Renewal struct {
+	Since     time.Time `json:"since"`
+	Recovery  bool      `json:"recovery"`            // the one in use has expired
+	KeyCode   string    `json:"key_code,omitempty"`  // of a recovery: what the reviewer compares
+	Submitted bool      `json:"submitted,omitempty"` // of a recovery: the server has the request
+	Tried     bool      `json:"tried"`               // the new certificate is there, and the server has not accepted it yet
 }
 
 // FleetRoot is the pin.
@@ -93,27 +114,79 @@ func ReadStatus(dir string, now time.Time) (*Status, error) {
 	return st, st.enrolled(s.Enrolled, now)
 }
 
+// recentCommands are shown.
+const recentCommands = 5
+
 func (st *Status) enrolled(e *journal.Enrolled, now time.Time) error {
 	leaf, err := identity.LoadCertificate(st.StateDir)
 	if err != nil {
 		return err
 	}
 	st.State, st.EnrolledAt, st.LastCounter, st.Policy = Enrolled, e.At, e.Counter, e.Policy.Version
-	st.Certificate = &Certificate{Fingerprint: certs.Fingerprint(leaf.Raw), NotAfter: leaf.NotAfter, Expired: e.Now(now).After(leaf.NotAfter)}
+	st.Certificate = &Certificate{
+		Fingerprint: certs.Fingerprint(leaf.Raw), NotAfter: leaf.NotAfter, Expired: e.Now(now).After(leaf.NotAfter), RenewAt: renew.Due(leaf),
+	}
 	st.FleetRoot = &FleetRoot{FirstDigest: e.FirstRoot, FirstUse: e.FirstUse, Version: e.Root.Version}
 	if e.Accepted != nil {
 		st.Accepted = &Accepted{At: e.Accepted.At, Counter: e.Accepted.Counter}
 	}
+	if e.Closed != nil {
+		st.Closed = &Refusal{Code: e.Closed.Code, Since: e.Closed.At}
+	}
+	if r := e.Renewal; r != nil {
+		st.Renewal = &Renewal{Since: r.At, Recovery: r.Recovery, Submitted: r.Submitted, Tried: r.Tried}
+		if st.Renewal.KeyCode, err = renew.Waiting(st.StateDir, e); err != nil {
+			return err
+		}
+		if st.Renewal.KeyCode != "" { // the one that a reviewer asks for now
+			st.KeyCode = st.Renewal.KeyCode
+		}
+	}
+	if st.Commands, err = command.Recent(st.StateDir, recentCommands); err != nil {
+		return err
+	}
+	if err := st.policy(e, now); err != nil {
+		return err
+	}
+	st.next(e)
+	return nil
+}
+
+// policy says what the bundle in force leaves.
+func (st *Status) policy(e *journal.Enrolled, now time.Time) error {
+	p, err := pins.Load(st.StateDir, e, now)
+	if err != nil {
+		return err
+	}
+	st.PolicyUntil = p.Bundle.ExpiresAt
 	switch {
-	case e.Refusal != nil:
+	case p.Void:
+		st.PolicyState = "void"
+	case p.LapsedAt(e.Now(now)):
+		st.PolicyState = "lapsed"
+	default:
+		st.PolicyState = "in force"
+	}
+	return nil
+}
+
+// next says what to do, if anything.
+func (st *Status) next(e *journal.Enrolled) {
+	if e.Refusal != nil {
 		st.Refusal = &Refusal{Code: e.Refusal.Code, Since: e.Refusal.At}
-		st.Next = adviseCode(e.Refusal.Code)
+	}
+	switch {
+	case st.Closed != nil:
+		st.Next = adviseCode(st.Closed.Code)
+	case st.Renewal != nil && st.Renewal.KeyCode != "":
+		st.Next = "let a reviewer compare the renewal's key code and approve it; the agent goes on by itself then"
+	case st.Refusal != nil:
+		st.Next = adviseCode(st.Refusal.Code)
 	case st.Certificate.Expired:
 		st.Next = adviseCode(protocol.CodeCertificateExpired)
 	case e.Accepted == nil:
 		st.Next = "start the agent: sentinel-agent run, or sentinel-agent service install"
 	}
-	return nil
 }
 
 // ExitCode is that of the command `status`.
@@ -121,7 +194,7 @@ func (st *Status) ExitCode() int {
 	switch {
 	case st.State != Enrolled:
 		return ExitNotEnrolled
-	case st.Refusal != nil || st.Certificate.Expired:
+	case st.Refusal != nil || st.Closed != nil || st.Certificate.Expired:
 		return ExitRefused
 	}
 	return ExitOK
@@ -146,6 +219,15 @@ func (st *Status) Print(w io.Writer, now time.Time) error {
 			word = "EXPIRED at"
 		}
 		row("Certificate", "%s %s", word, stamp(c.NotAfter))
+		if st.Renewal == nil && !c.Expired {
+			row("Next renewal", "%s", stamp(c.RenewAt))
+		}
+	}
+	if r := st.Renewal; r != nil {
+		row("Renewal", "%s", r)
+	}
+	if c := st.Closed; c != nil {
+		row("Way back", "closed: %s since %s", c.Code, stamp(c.Since))
 	}
 	if r := st.FleetRoot; r != nil {
 		how := "given when it enrolled"
@@ -153,7 +235,7 @@ func (st *Status) Print(w io.Writer, now time.Time) error {
 			how = "trusted on first use"
 		}
 		row("Fleet root", "version %d, first one %s (%s)", r.Version, r.FirstDigest, how)
-		row("Policy", "version %d", st.Policy)
+		row("Policy", "version %d, %s", st.Policy, st.policyText())
 	}
 	switch a := st.Accepted; {
 	case a != nil:
@@ -164,10 +246,39 @@ func (st *Status) Print(w io.Writer, now time.Time) error {
 	if r := st.Refusal; r != nil {
 		row("Refused", "%s since %s", r.Code, stamp(r.Since))
 	}
+	for i, c := range st.Commands {
+		name := ""
+		if i == 0 {
+			name = "Commands"
+		}
+		row(name, "%s %s: %s", c.ActionID, c.Kind, strings.TrimSpace(c.Status+" "+c.Reason))
+	}
 	if st.Next != "" {
 		row("To do", "%s", st.Next)
 	}
 	return t.Flush()
+}
+
+func (st *Status) policyText() string {
+	switch st.PolicyState {
+	case "void":
+		return "void: the fleet root took its signers away; no command is done until a new one arrives"
+	case "lapsed":
+		return "EXPIRED at " + stamp(st.PolicyUntil) + ": only harmless commands are left"
+	}
+	return "valid until " + stamp(st.PolicyUntil)
+}
+
+func (r *Renewal) String() string {
+	switch {
+	case r.Tried:
+		return "the new certificate is being tried"
+	case r.Recovery && r.Submitted:
+		return "the certificate has expired; waiting for a review since " + stamp(r.Since) + ", key code " + r.KeyCode
+	case r.Recovery:
+		return "the certificate has expired; the server does not have the request for another yet, key code " + r.KeyCode
+	}
+	return "asked for since " + stamp(r.Since)
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

@@ -11,7 +11,6 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/pins"
-	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
@@ -82,34 +81,18 @@ func verifyPins(issued *protocol.EnrollResult, s *journal.State, now time.Time) 
 // verifyCertificate makes sure that the certificate is this device's, from a CA
 // that the fleet root names for devices.
 func (e *enrollment) verifyCertificate(chain [][]byte, p *pins.Pins, now time.Time) (*x509.Certificate, error) {
-	if len(chain) == 0 || len(chain) > certs.MaxPresented {
-		return nil, fmt.Errorf("%w: 1 to %d certificates are expected", ErrNotOurs, certs.MaxPresented)
-	}
-	presented := make([]*x509.Certificate, len(chain))
-	for i, der := range chain {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, fmt.Errorf("%w: certificate %d cannot be read", ErrNotOurs, i+1)
-		}
-		presented[i] = c
-	}
 	issuers, err := p.DeviceCAs()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotOurs, err)
 	}
-	leaf := presented[0]
-	id, err := certs.VerifyDevice(presented, issuers, p.Root.Root.TrustDomain, now)
-	wrongTime := errors.Is(err, certs.ErrNotYetValid) || errors.Is(err, certs.ErrExpired)
+	leaf, err := identity.Judge(chain, identity.Expected{
+		DeviceID: e.state.DeviceID, Key: e.key, Issuers: issuers, TrustDomain: p.Root.Root.TrustDomain, Now: now,
+	})
 	switch {
-	case err != nil && !wrongTime:
+	case errors.Is(err, identity.ErrWrongTime):
+		return nil, fmt.Errorf("%w: %w", ErrClock, err)
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrNotOurs, err)
-	case id.DeviceID != e.state.DeviceID:
-		return nil, fmt.Errorf("%w: the certificate is of %s", ErrNotOurs, id.DeviceID)
-	case !identity.Matches(leaf, e.key):
-		return nil, fmt.Errorf("%w: the certificate is of another key", ErrNotOurs)
-	case wrongTime:
-		return nil, fmt.Errorf("%w: the certificate is valid from %s to %s, and this device's time is %s", ErrClock,
-			leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	return leaf, nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/link"
@@ -122,7 +123,7 @@ func (e *enrollment) begin(ctx context.Context) error {
 		return err
 	}
 	// Whatever lies here without a journal was never part of an enrollment.
-	if err := errors.Join(identity.Remove(e.Dir), pins.Remove(e.Dir)); err != nil {
+	if err := errors.Join(identity.Remove(e.Dir), pins.Remove(e.Dir), command.Remove(e.Dir)); err != nil {
 		return err
 	}
 	now := e.Now().UTC().Truncate(time.Second)
@@ -205,7 +206,7 @@ func Forget(j *journal.Journal) error {
 	if err := identity.Remove(j.Dir()); err != nil {
 		return err
 	}
-	if err := pins.Remove(j.Dir()); err != nil {
+	if err := errors.Join(pins.Remove(j.Dir()), command.Remove(j.Dir())); err != nil {
 		return err
 	}
 	return j.Remove()

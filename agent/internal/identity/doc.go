@@ -6,7 +6,9 @@
 // directory's access list. The certificate says what the key's holder is called;
 // it is public, and a new one replaces it whole.
 //
-// A key is made once per enrollment (CreateKey refuses to replace one), and goes
-// when the enrollment goes (Remove). A key that others may read is refused: it
-// has to be taken for copied.
+// There are two slots, so that a key and its certificate are replaced together or
+// not at all: a renewal fills the slot that is not in use, and the journal says
+// which one is. A key is never replaced (CreateKey refuses to), only its slot
+// cleared, and both go when the enrollment goes (Remove). A key that others may
+// read is refused: it has to be taken for copied.
 package identity

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
 )
@@ -33,8 +34,12 @@ type Identity struct {
 	presented tls.Certificate
 }
 
-// StoreChain stores the certificate chain in DER, the device's own first.
-func StoreChain(dir string, chain [][]byte) error {
+// StoreChain stores the certificate chain of an enrollment in DER, the device's
+// own first.
+func StoreChain(dir string, chain [][]byte) error { return StoreChainIn(dir, journal.SlotA, chain) }
+
+// StoreChainIn stores the chain in a slot, as StoreChain does.
+func StoreChainIn(dir string, slot journal.Slot, chain [][]byte) error {
 	var b bytes.Buffer
 	for _, der := range chain {
 		if err := pem.Encode(&b, &pem.Block{Type: chainType, Bytes: der}); err != nil {
@@ -42,21 +47,30 @@ func StoreChain(dir string, chain [][]byte) error {
 		}
 	}
 	// Private only because everything here is.
-	if err := files.Replace(filepath.Join(dir, chainFile), b.Bytes(), 0o600); err != nil {
+	if err := files.Replace(filepath.Join(dir, in(slot, chainFile)), b.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("store the device's certificate: %w", err)
 	}
 	return nil
 }
 
-// Load reads key and certificate and makes sure that they belong together. It
-// does not judge the certificate's dates: an expired one still tells the server
-// who asks.
+// Load reads the key and certificate in use and makes sure that they belong
+// together. It does not judge the certificate's dates: an expired one still tells
+// the server who asks.
 func Load(dir string) (*Identity, error) {
-	key, err := LoadKey(dir)
+	slot, err := inUse(dir)
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, chainFile)
+	return LoadIn(dir, slot)
+}
+
+// LoadIn reads what is in a slot, as Load does.
+func LoadIn(dir string, slot journal.Slot) (*Identity, error) {
+	key, err := LoadKeyIn(dir, slot)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, in(slot, chainFile))
 	data, err := files.ReadPrivate(path, maxChain)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadCertificate, err)
@@ -76,9 +90,14 @@ func Load(dir string) (*Identity, error) {
 	return id, nil
 }
 
-// LoadCertificate reads the device's certificate alone, for showing.
+// LoadCertificate reads the certificate in use alone, for showing: that of the first
+// slot when the journal cannot be read.
 func LoadCertificate(dir string) (*x509.Certificate, error) {
-	data, err := files.ReadPrivate(filepath.Join(dir, chainFile), maxChain)
+	slot, err := inUse(dir)
+	if err != nil {
+		slot = journal.SlotA
+	}
+	data, err := files.ReadPrivate(filepath.Join(dir, in(slot, chainFile)), maxChain)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadCertificate, err)
 	}

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
 )
 
 // certificate is self-signed: this package asks only whose key it is of.
@@ -26,9 +28,19 @@ func certificate(t testing.TB, key *ecdsa.PrivateKey) []byte {
 	return der
 }
 
+// private is a directory as the state directory is.
+func private(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "state")
+	if err := journal.MakeDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 func made(t *testing.T) (dir string, key *ecdsa.PrivateKey) {
 	t.Helper()
-	dir = t.TempDir()
+	dir = private(t)
 	signer, err := CreateKey(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +132,7 @@ func TestOnlyAKeyOfThisDevicesKindIsLoaded(t *testing.T) {
 		"two keys":      whole + whole,
 		"cut short":     whole[:len(whole)/2],
 	} {
-		dir := t.TempDir()
+		dir := private(t)
 		if err := os.WriteFile(filepath.Join(dir, keyFile), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +140,7 @@ func TestOnlyAKeyOfThisDevicesKindIsLoaded(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := LoadKey(t.TempDir()); !errors.Is(err, ErrNoKey) {
+	if _, err := LoadKey(private(t)); !errors.Is(err, ErrNoKey) {
 		t.Errorf("none: %v", err)
 	}
 }

@@ -12,12 +12,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
 )
 
 const (
-	keyFile = "device.key"
+	keyFile = "device.key"  // of journal.SlotA
 	keyType = "PRIVATE KEY" // PKCS#8 (RFC 7468 section 10)
 	maxKey  = 8 << 10
 )
@@ -33,10 +35,13 @@ var (
 	ErrExposed = errors.New("others may read the device's key")
 )
 
-// CreateKey makes the device's key and stores it durably. ErrKeyExists if there
-// is one.
-func CreateKey(dir string) (crypto.Signer, error) {
-	path := filepath.Join(dir, keyFile)
+// CreateKey makes the key of an enrollment and stores it durably. ErrKeyExists if
+// there is one.
+func CreateKey(dir string) (crypto.Signer, error) { return CreateKeyIn(dir, journal.SlotA) }
+
+// CreateKeyIn makes a key in a slot, as CreateKey does.
+func CreateKeyIn(dir string, slot journal.Slot) (crypto.Signer, error) {
+	path := filepath.Join(dir, in(slot, keyFile))
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrKeyExists, path)
 	}
@@ -59,9 +64,18 @@ func CreateKey(dir string) (crypto.Signer, error) {
 	return key, nil
 }
 
-// LoadKey reads the key. ErrNoKey, ErrExposed and ErrBadKey say why not.
+// LoadKey reads the key in use. ErrNoKey, ErrExposed and ErrBadKey say why not.
 func LoadKey(dir string) (crypto.Signer, error) {
-	path := filepath.Join(dir, keyFile)
+	slot, err := inUse(dir)
+	if err != nil {
+		return nil, err
+	}
+	return LoadKeyIn(dir, slot)
+}
+
+// LoadKeyIn reads the key of a slot, as LoadKey does.
+func LoadKeyIn(dir string, slot journal.Slot) (crypto.Signer, error) {
+	path := filepath.Join(dir, in(slot, keyFile))
 	data, err := files.ReadPrivate(path, maxKey)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -100,12 +114,42 @@ func parseKey(data []byte) (*ecdsa.PrivateKey, error) {
 	return key, nil
 }
 
-// Remove deletes the key, then the certificate.
+// Remove deletes the keys of both slots, then the certificates.
 func Remove(dir string) error {
-	for _, name := range []string{keyFile, chainFile} {
+	return remove(dir, keyFile, in(journal.SlotB, keyFile), chainFile, in(journal.SlotB, chainFile))
+}
+
+// Clear deletes what is in a slot, the key first.
+func Clear(dir string, slot journal.Slot) error {
+	return remove(dir, in(slot, keyFile), in(slot, chainFile))
+}
+
+func remove(dir string, names ...string) error {
+	for _, name := range names {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove the device's identity: %w", err)
 		}
 	}
 	return nil
+}
+
+// in is the file of a slot: device.key or device-b.key.
+func in(slot journal.Slot, name string) string {
+	if slot == journal.SlotA {
+		return name
+	}
+	base, ext, _ := strings.Cut(name, ".")
+	return base + "-" + string(slot) + "." + ext
+}
+
+// inUse is the slot that the journal names; before it names one, the first.
+func inUse(dir string) (journal.Slot, error) {
+	s, err := journal.Read(dir)
+	if errors.Is(err, journal.ErrNotEnrolled) || err == nil && s.Enrolled == nil {
+		return journal.SlotA, nil
+	}
+	if err != nil {
+		return journal.SlotA, err
+	}
+	return s.Enrolled.Slot, nil
 }

@@ -11,8 +11,11 @@ import (
 )
 
 const (
-	format  = 1
-	maxSize = 64 << 10 // a full journal has about 4 KiB
+	// format is the one that is written. 1 had no slots, renewals, commands or
+	// earlier bundles; what it says means the same.
+	format  = 2
+	oldest  = 1
+	maxSize = 64 << 10 // a full journal has about 8 KiB
 )
 
 // onDisk is the file. The sum is no defence against whoever may write here; it
@@ -23,7 +26,9 @@ type onDisk struct {
 	State  json.RawMessage `json:"state"`
 }
 
-func encode(s *State) ([]byte, error) {
+func encode(s *State) ([]byte, error) { return encodeAs(s, format) }
+
+func encodeAs(s *State, format int) ([]byte, error) {
 	if err := s.Check(); err != nil {
 		return nil, fmt.Errorf("write the journal: %w", err)
 	}
@@ -57,7 +62,7 @@ func decode(data []byte) (*State, error) {
 	if err := protocol.Decode(data, &file); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	if file.Format != format || file.Sum != sum(file.State) {
+	if file.Format < oldest || file.Sum != sum(file.State) {
 		return nil, fmt.Errorf("%w: it is not as the agent wrote it", ErrDamaged)
 	}
 	var s State
@@ -68,7 +73,7 @@ func decode(data []byte) (*State, error) {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	// A file that says the same in other words was written by someone else.
-	if again, err := encode(&s); err != nil || !bytes.Equal(again, data) {
+	if again, err := encodeAs(&s, file.Format); err != nil || !bytes.Equal(again, data) {
 		return nil, fmt.Errorf("%w: it is not as the agent wrote it", ErrDamaged)
 	}
 	return &s, nil

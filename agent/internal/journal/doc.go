@@ -19,7 +19,10 @@
 // Invariants:
 //   - A counter is stored before Next returns it, and is returned once, ever.
 //   - The counter, the versions of root and policy, the digest of the first
-//     fleet root and the time floor never go back (ErrBackwards).
+//     fleet root, the number of commands begun and the time floor never go back
+//     (ErrBackwards).
+//   - Key and certificate lie in one of two slots. The slot in use changes only to
+//     the other, after the certificate there was tried.
 //   - One process holds the journal at a time (ErrInUse). Read needs no lock.
 //   - A damaged file, or one by a newer agent, is refused and never reset.
 //   - The directory and the files belong to the agent alone (ErrLoose).

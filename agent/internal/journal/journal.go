@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
@@ -146,6 +147,16 @@ func (j *Journal) Update(change func(*State)) error {
 		return err
 	}
 	return j.write(next)
+}
+
+// Now is the device's time for a clock that says clock: never below the time floor.
+func (j *Journal) Now(clock time.Time) time.Time {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.state == nil || j.state.Enrolled == nil {
+		return clock
+	}
+	return j.state.Enrolled.Now(clock)
 }
 
 // Next returns a counter that was never returned before and never will be again:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
@@ -32,6 +33,7 @@ type Enrolled struct {
 	FirstUse  bool      `json:"first_use,omitempty"` // the pin was taken from the server itself
 	Root      Mark      `json:"root"`                // fleet root in force
 	Policy    Mark      `json:"policy"`              // policy bundle in force
+	Policies  []Mark    `json:"policies,omitempty"`  // bundles that were in force before, the oldest first
 	TimeFloor time.Time `json:"time_floor"`          // the device's clock is never believed below it
 
 	Counter  int64  `json:"counter"` // the last one used, 0 for none
@@ -43,6 +45,72 @@ type Enrolled struct {
 
 	Accepted *Accepted `json:"accepted,omitempty"` // the last heartbeat accepted
 	Refusal  *Refusal  `json:"refusal,omitempty"`  // the answer since, if it was a refusal to act on
+
+	Slot     Slot     `json:"slot,omitempty"`     // where key and certificate in use lie
+	Renewal  *Renewal `json:"renewal,omitempty"`  // under way, in the other slot
+	Closed   *Refusal `json:"closed,omitempty"`   // why the way back after expiry is closed to this device
+	Commands int64    `json:"commands,omitempty"` // how many commands were ever begun here
+}
+
+// Slot is one of the two places for a key and its certificate.
+type Slot string
+
+// The slots. Enrollment fills the first.
+const (
+	SlotA Slot = ""
+	SlotB Slot = "b"
+)
+
+// Other is the slot that is not this one.
+func (s Slot) Other() Slot {
+	if s == SlotA {
+		return SlotB
+	}
+	return SlotA
+}
+
+// Renewal is a request for another certificate, for a key in the slot that is not
+// in use. What is here makes it the same request however often it is sent.
+type Renewal struct {
+	RequestID string    `json:"request_id"`
+	At        time.Time `json:"at"` // when it was begun
+	CSR       []byte    `json:"csr"`
+	Recovery  bool      `json:"recovery,omitempty"`   // the certificate in use has expired
+	Submitted bool      `json:"submitted,omitempty"`  // the server has stored it
+	PollNonce string    `json:"poll_nonce,omitempty"` // of a recovery
+	Tried     bool      `json:"tried,omitempty"`      // the certificate is there, and is shown to the server until it takes it or not
+}
+
+// MaxPolicies is how many bundles that were in force before are remembered. A
+// command outlives the bundle that it was made under by a week at most.
+const MaxPolicies = 16
+
+// Shown is the slot whose certificate is shown to the server.
+func (e *Enrolled) Shown() Slot {
+	if e.Renewal != nil && e.Renewal.Tried {
+		return e.Slot.Other()
+	}
+	return e.Slot
+}
+
+// Settle makes the certificate that is tried the one in use.
+func (e *Enrolled) Settle() { e.Slot, e.Renewal = e.Shown(), nil }
+
+// Believe puts a newer bundle in force, and remembers the one before it.
+func (e *Enrolled) Believe(bundle Mark) {
+	if e.Policy == bundle {
+		return
+	}
+	e.Policies = append(slices.Clone(e.Policies), e.Policy)
+	e.Policies = e.Policies[max(0, len(e.Policies)-MaxPolicies):]
+	e.Policy = bundle
+}
+
+// Floor raises the time floor to t, unless it is higher.
+func (e *Enrolled) Floor(t time.Time) {
+	if t = t.UTC().Truncate(time.Microsecond); t.After(e.TimeFloor) {
+		e.TimeFloor = t
+	}
 }
 
 // Mark is a document that was verified: a later one may have the same version
@@ -113,8 +181,37 @@ func (e *Enrolled) check() error {
 		return errors.New("facts is not a digest")
 	case e.Accepted != nil && (e.Accepted.Counter < 1 || e.Accepted.Counter > e.Counter):
 		return errors.New("a counter was accepted that was never used")
-	case e.Refusal != nil && protocol.CheckText("refusal", string(e.Refusal.Code), 64) != nil:
-		return errors.New("the refusal's code has not the form")
+	case !e.Refusal.inForm() || !e.Closed.inForm():
+		return errors.New("a refusal's code has not the form")
+	case e.Slot != SlotA && e.Slot != SlotB:
+		return errors.New("slot is not one of the two")
+	case e.Commands < 0:
+		return errors.New("commands is negative")
+	case len(e.Policies) > MaxPolicies:
+		return errors.New("policies are too many")
+	}
+	for _, m := range e.Policies {
+		if m.Version < 1 || !isDigest(m.Digest) {
+			return errors.New("policies are not versions and digests")
+		}
+	}
+	return e.Renewal.check()
+}
+
+func (r *Refusal) inForm() bool {
+	return r == nil || protocol.CheckText("refusal", string(r.Code), 64) == nil
+}
+
+func (r *Renewal) check() error {
+	switch {
+	case r == nil:
+		return nil
+	case protocol.CheckID(r.RequestID) != nil:
+		return errors.New("the renewal's request_id is not an id")
+	case len(r.CSR) == 0 || len(r.CSR) > protocol.MaxCSR:
+		return errors.New("the renewal's csr is missing or too long")
+	case len(r.PollNonce) > protocol.MaxOpaque:
+		return errors.New("the renewal's nonce is too long")
 	}
 	return nil
 }
@@ -139,6 +236,10 @@ func (s *State) follows(old *State) error {
 		return fmt.Errorf("%w: the version of fleet root or policy", ErrBackwards)
 	case b.TimeFloor.Before(a.TimeFloor):
 		return fmt.Errorf("%w: the time floor", ErrBackwards)
+	case b.Commands < a.Commands:
+		return fmt.Errorf("%w: the number of commands", ErrBackwards)
+	case b.Slot != a.Slot && b.Slot != a.Shown():
+		return fmt.Errorf("%w: to a certificate that was never tried", ErrBackwards)
 	}
 	return nil
 }
@@ -158,6 +259,15 @@ func (s *State) clone() State {
 			r := *e.Refusal
 			e.Refusal = &r
 		}
+		if e.Closed != nil {
+			r := *e.Closed
+			e.Closed = &r
+		}
+		if e.Renewal != nil {
+			r := *e.Renewal
+			e.Renewal = &r
+		}
+		e.Policies = slices.Clone(e.Policies)
 		c.Enrolled = &e
 	}
 	return c

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
@@ -74,7 +75,7 @@ func NewTransport(t Target) (*http.Transport, error) {
 		ResponseHeaderTimeout:  requestTimeout,
 		IdleConnTimeout:        idleTimeout,
 		MaxIdleConns:           1,
-		MaxConnsPerHost:        1,
+		MaxConnsPerHost:        2, // a renewal that waits for its answer holds up no heartbeat
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		DisableCompression:     true, // what is read is what was counted
 	}
@@ -90,19 +91,45 @@ func NewTransport(t Target) (*http.Transport, error) {
 	return transport, nil
 }
 
-// Client posts messages to one server.
+// Client posts messages to one server. Its methods may be called from several
+// goroutines.
 type Client struct {
 	server string
-	http   *http.Client
+	over   atomic.Pointer[http.RoundTripper]
+	issuer atomic.Pointer[string]
 }
 
 // NewClient posts to server (https://host:port) over rt.
 func NewClient(server string, rt http.RoundTripper) *Client {
-	return &Client{server: server, http: &http.Client{
-		Transport: rt,
-		// An answer that sends the device elsewhere is not an answer.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	c := &Client{server: server}
+	c.over.Store(&rt)
+	return c
+}
+
+// Swap posts over rt from now on: other CAs are believed, or another certificate
+// is shown. Requests on their way end as they began.
+func (c *Client) Swap(rt http.RoundTripper) {
+	if before, ok := (*c.over.Swap(&rt)).(interface{ CloseIdleConnections() }); ok {
+		before.CloseIdleConnections()
+	}
+}
+
+// Issuer is the fingerprint of the CA that issued to the server whose answer came
+// last, "" before any.
+func (c *Client) Issuer() string {
+	if f := c.issuer.Load(); f != nil {
+		return *f
+	}
+	return ""
+}
+
+// see remembers who answered.
+func (c *Client) see(state *tls.ConnectionState) {
+	if state == nil || len(state.VerifiedChains) == 0 || len(state.VerifiedChains[0]) < 2 {
+		return
+	}
+	fingerprint := certs.Fingerprint(state.VerifiedChains[0][1].Raw)
+	c.issuer.Store(&fingerprint)
 }
 
 // Post sends body and decodes the answer into answer. Errors: *RefusalError,
@@ -115,11 +142,16 @@ func (c *Client) Post(ctx context.Context, path string, body []byte, answer any)
 	req.Header.Set("Content-Type", jsonType)
 	req.Header.Set("Accept", jsonType+", "+problemJSONType)
 	req.Header.Set("User-Agent", "sentinel-agent/"+version.String())
-	res, err := c.http.Do(req)
+	res, err := (&http.Client{
+		Transport: *c.over.Load(),
+		// An answer that sends the device elsewhere is not an answer.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}).Do(req)
 	if err != nil {
 		return explain(ctx, err)
 	}
 	defer func() { _ = res.Body.Close() }()
+	c.see(res.TLS)
 	data, err := io.ReadAll(io.LimitReader(res.Body, protocol.MaxAnswerBody+1))
 	switch {
 	case err != nil:

@@ -9,8 +9,8 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
-// tidy leaves out facts that the server would refuse the whole heartbeat for.
-func tidy(facts protocol.Facts) protocol.Facts {
+// Tidy leaves out facts that the server would refuse the whole heartbeat for.
+func Tidy(facts protocol.Facts) protocol.Facts {
 	kept := maps.Clone(facts)
 	maps.DeleteFunc(kept, func(k, v string) bool { return v == "" || protocol.Facts{k: v}.Check() != nil })
 	return kept

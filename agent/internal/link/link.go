@@ -12,7 +12,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
-// Options are what a Link works with. All are needed.
+// Options are what a Link works with. All are needed but Parties.
 type Options struct {
 	Journal     *journal.Journal
 	Client      *Client
@@ -23,6 +23,7 @@ type Options struct {
 	Now         func() time.Time
 	Random      func() float64 // in [0, 1), for jitter
 	Log         *slog.Logger
+	Parties     []Party
 }
 
 // Link keeps the heartbeat going. It is used by one goroutine.
@@ -31,6 +32,8 @@ type Link struct {
 	pace   pace
 	last   Reaction
 	skewed bool
+
+	nudged, retried chan struct{} // see Nudge and Retry
 }
 
 // New reads the interval that the server named last. journal.ErrNotEnrolled if
@@ -44,12 +47,15 @@ func New(o Options) (*Link, error) {
 		return nil, journal.ErrNotEnrolled
 	}
 	interval := clamp(s.Enrolled.Interval, DefaultInterval, o.MinInterval)
-	return &Link{Options: o, pace: pace{interval: interval, random: o.Random}}, nil
+	return &Link{
+		Options: o, pace: pace{interval: interval, random: o.Random},
+		nudged: make(chan struct{}, 1), retried: make(chan struct{}, 1),
+	}, nil
 }
 
 // Run sends heartbeats until ctx is done, and returns nil then.
 func (l *Link) Run(ctx context.Context) error {
-	for wait := l.pace.first(); sleep(ctx, wait); {
+	for wait := l.pace.first(); l.wait(ctx, wait); {
 		wait = l.round(ctx)
 	}
 	return nil
@@ -91,11 +97,14 @@ func (l *Link) beat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	facts := tidy(l.Facts())
+	facts := Tidy(l.Facts())
 	sum := digest(facts)
 	message := l.message(&s, counter)
 	if sum != s.Enrolled.Facts {
 		message.Facts = facts
+	}
+	if err := l.before(ctx, message); err != nil {
+		return err
 	}
 	body, err := json.Marshal(message)
 	if err != nil {
@@ -109,9 +118,17 @@ func (l *Link) beat(ctx context.Context) error {
 		err = check(&answer, counter)
 	}
 	if err != nil {
+		l.refusedTo(ctx, err)
 		return l.refused(err)
 	}
-	return l.accepted(ctx, &answer, sum)
+	if err := l.accepted(ctx, &answer, sum); err != nil {
+		return err
+	}
+	if err := l.after(ctx, &answer); err != nil {
+		// It is accepted all the same: what could not be taken comes again.
+		l.Log.ErrorContext(ctx, "what the server sent could not be taken", "error", err.Error())
+	}
+	return nil
 }
 
 func (l *Link) message(s *journal.State, counter int64) *protocol.Heartbeat {
@@ -192,19 +209,4 @@ func (l *Link) remember(code protocol.Code) error {
 	}
 	now := l.Now().UTC().Truncate(time.Second)
 	return l.Journal.Update(func(s *journal.State) { s.Enrolled.Refusal = &journal.Refusal{At: now, Code: code} })
-}
-
-// sleep returns false when ctx is done.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

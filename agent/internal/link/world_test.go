@@ -32,6 +32,8 @@ type world struct {
 	facts   protocol.Facts
 	random  float64                                                     // 0: no wait is shortened, 0.5: all by half their range
 	answer  func(w http.ResponseWriter, hb protocol.Heartbeat, nth int) // nil accepts
+	parties []Party
+	running *Link // the last one
 
 	mu    sync.Mutex
 	beats []protocol.Heartbeat
@@ -126,7 +128,8 @@ func (w *world) run(d time.Duration) {
 	defer transport.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(w.t.Context(), d)
 	defer cancel()
-	if err := w.link(NewClient(server, transport)).Run(ctx); err != nil {
+	w.running = w.link(NewClient(server, transport))
+	if err := w.running.Run(ctx); err != nil {
 		w.t.Errorf("Run: %v", err)
 	}
 }
@@ -136,7 +139,7 @@ func (w *world) link(client *Client) *Link {
 	l, err := New(Options{
 		Journal: w.journal, Client: client, BootID: boot, Version: "1.0.0", MinInterval: 5 * time.Second,
 		Facts: func() protocol.Facts { return w.facts }, Now: time.Now, Random: func() float64 { return w.random },
-		Log: slog.New(slog.DiscardHandler),
+		Log: slog.New(slog.DiscardHandler), Parties: w.parties,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -1,0 +1,103 @@
+package journal
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What an agent of before wrote opens, says the same, and is written anew in the
+// form of now.
+func TestAJournalOfTheFormatBeforeIsOpened(t *testing.T) {
+	t.Parallel()
+	old := enrolled()
+	j := begun(t, old)
+	data, err := encodeAs(&old, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(j.Dir(), fileName), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j = again(t, j)
+	s, err := j.State()
+	if err != nil || s.Enrolled.Slot != SlotA || s.Enrolled.Renewal != nil || s.Enrolled.Commands != 0 {
+		t.Fatalf("got %+v, %v", s.Enrolled, err)
+	}
+	if _, err := j.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if data, err = os.ReadFile(filepath.Join(j.Dir(), fileName)); err != nil || !strings.HasPrefix(string(data), `{"format":2,`) {
+		t.Fatalf("written as %.20s, %v", data, err)
+	}
+}
+
+func TestASlotIsTakenIntoUseOnlyAfterItWasTried(t *testing.T) {
+	t.Parallel()
+	j := begun(t, enrolled())
+	jump := func(s *State) { s.Enrolled.Slot = SlotB }
+	if err := j.Update(jump); !errors.Is(err, ErrBackwards) {
+		t.Fatalf("without a renewal: %v", err)
+	}
+	asked := func(s *State) { s.Enrolled.Renewal = &Renewal{RequestID: anID, At: day, CSR: []byte{1}} }
+	if err := j.Update(asked); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Update(jump); !errors.Is(err, ErrBackwards) {
+		t.Fatalf("while it is asked for: %v", err)
+	}
+	if s, _ := j.State(); s.Enrolled.Shown() != SlotA {
+		t.Fatal("shown before it is there")
+	}
+	if err := j.Update(func(s *State) { s.Enrolled.Renewal.Tried = true }); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := j.State(); s.Enrolled.Shown() != SlotB || s.Enrolled.Slot != SlotA {
+		t.Fatalf("while it is tried: %+v", s.Enrolled)
+	}
+	if err := j.Update(func(s *State) { s.Enrolled.Settle() }); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := again(t, j).State(); s.Enrolled.Slot != SlotB || s.Enrolled.Renewal != nil || s.Enrolled.Shown() != SlotB {
+		t.Fatalf("after: %+v", s.Enrolled)
+	}
+}
+
+func TestEarlierBundlesAreRememberedForAWhile(t *testing.T) {
+	t.Parallel()
+	e := enrolled().Enrolled
+	first := e.Policy
+	e.Believe(first)
+	if len(e.Policies) != 0 {
+		t.Fatal("the one in force is no earlier one")
+	}
+	for v := range int64(MaxPolicies + 3) {
+		e.Believe(Mark{Version: first.Version + 1 + v, Digest: digest})
+	}
+	if n := len(e.Policies); n != MaxPolicies || e.Policies[n-1].Version != e.Policy.Version-1 || e.check() != nil {
+		t.Fatalf("remembers %v under %v: %v", e.Policies, e.Policy, e.check())
+	}
+}
+
+func TestTheFloorAndTheNumberOfCommandsOnlyRise(t *testing.T) {
+	t.Parallel()
+	j := begun(t, enrolled())
+	if err := j.Update(func(s *State) { s.Enrolled.Floor(day.Add(time.Hour)); s.Enrolled.Commands = 4 }); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Update(func(s *State) { s.Enrolled.Floor(day) }); err != nil {
+		t.Fatal(err)
+	}
+	if now := j.Now(day); !now.Equal(day.Add(time.Hour)) {
+		t.Errorf("a clock set back is believed: %v", now)
+	}
+	if now := j.Now(day.Add(2 * time.Hour)); !now.Equal(day.Add(2 * time.Hour)) {
+		t.Errorf("a clock that goes on is not: %v", now)
+	}
+	if err := j.Update(func(s *State) { s.Enrolled.Commands = 3 }); !errors.Is(err, ErrBackwards) {
+		t.Errorf("commands: %v", err)
+	}
+}

@@ -1,0 +1,89 @@
+package renew
+
+import (
+	"context"
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+)
+
+// Before adds nothing to a heartbeat.
+func (r *Renewer) Before(context.Context, *protocol.Heartbeat) error { return nil }
+
+// After settles on a certificate that a heartbeat was accepted under, and hears the
+// server's wish for another.
+func (r *Renewer) After(ctx context.Context, a *protocol.HeartbeatAnswer) error {
+	s, err := r.Disk.State()
+	if err != nil {
+		return err
+	}
+	e := s.Enrolled
+	if e.Closed != nil {
+		if err := r.Disk.Update(func(s *journal.State) { s.Enrolled.Closed = nil }); err != nil {
+			return err
+		}
+	}
+	if e.Renewal != nil && e.Renewal.Tried && r.Shown() == e.Shown() {
+		if err := r.settle(ctx, e.Slot); err != nil {
+			return err
+		}
+	}
+	if a.Renew && e.Renewal == nil {
+		r.hint()
+	}
+	return nil
+}
+
+// settle makes the certificate that was tried the one in use. The journal first:
+// from then on the old key is of no use to this device.
+func (r *Renewer) settle(ctx context.Context, old journal.Slot) error {
+	if err := r.Disk.Update(func(s *journal.State) { s.Enrolled.Settle() }); err != nil {
+		return err
+	}
+	r.Log.InfoContext(ctx, "the server accepted the new certificate")
+	r.poke()
+	return r.Disk.Clear(old)
+}
+
+func (r *Renewer) hint() {
+	r.mu.Lock()
+	now := r.Now()
+	heard := now.Sub(r.hinted).Abs() >= hintEvery
+	if heard {
+		r.hinted, r.forced = now, true
+	}
+	r.mu.Unlock()
+	if heard {
+		r.poke()
+	}
+}
+
+// faults are the codes that blame the certificate that was shown.
+var faults = map[protocol.Code]bool{
+	protocol.CodeCertificateUnknown: true, protocol.CodeCertificateMissing: true, protocol.CodeCertificateExpired: true,
+	protocol.CodeCertificateNotYet: true, protocol.CodeIdentityMismatch: true,
+}
+
+// Refused goes back to the certificate in use when the one that is tried is not
+// taken, and looks at once whether one that has expired is to be recovered.
+func (r *Renewer) Refused(ctx context.Context, c protocol.Code) {
+	s, err := r.Disk.State()
+	if err != nil || !faults[c] {
+		return
+	}
+	e := s.Enrolled
+	if e.Renewal != nil && e.Renewal.Tried && r.Shown() == e.Shown() {
+		r.Log.WarnContext(ctx, "the server does not take the new certificate; going on with the one before", "code", string(c))
+		if err := r.drop(); err != nil {
+			r.Log.ErrorContext(ctx, "the new certificate cannot be dropped", "error", err.Error())
+			return
+		}
+		r.hold(time.Hour)
+		r.Changed()
+		return
+	}
+	if c == protocol.CodeCertificateExpired {
+		r.poke()
+	}
+}
