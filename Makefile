@@ -37,6 +37,10 @@ build: ## build bin/sentinel-server and bin/sentinel-agent
 	$(BUILD) -o bin/sentinel-server ./server
 	$(BUILD) -o bin/sentinel-agent ./agent
 
+.PHONY: fleetsim
+fleetsim: ## build bin/fleetsim, which simulates a fleet of devices; bin/fleetsim --help
+	$(BUILD) -o bin/fleetsim ./agent/fleetsim
+
 .PHONY: run
 run: build ## build, then show the whole loop on this machine and stay up
 	bin/sentinel-server demo
@@ -123,4 +127,4 @@ ci: ## run everything that CI runs
 
 .PHONY: clean
 clean: ## remove what was built (bin/tools stays)
-	rm -rf dist bin/generated bin/sentinel-server bin/sentinel-agent coverage.*
+	rm -rf dist bin/generated bin/sentinel-server bin/sentinel-agent bin/fleetsim coverage.*
