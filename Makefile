@@ -25,6 +25,10 @@ FUZZTIME     ?= 5s
 HEAVY_ROUNDS ?=
 ONLY         ?=
 VECTORS      ?=
+BENCH        ?=
+ROUNDS       ?= 5
+DEVICES      ?= 10000
+BENCH_FLAGS  ?=
 MUTANT_FLAGS ?=
 export HEAVY_ROUNDS
 
@@ -59,6 +63,11 @@ test-short: ## run the tests without the race detector, and the slow ones in sho
 test-heavy: ## run the heavy suites; HEAVY_ROUNDS=N says how long
 	test/postgres/ensure postgresql
 	$(WITH_DB) go test -count=1 -tags heavy -timeout $(if $(filter-out 1,$(HEAVY_ROUNDS)),60m,15m) ./test/heavy/... ./server/internal/pki
+
+.PHONY: bench
+bench: build fleetsim ## measure against the goals, each beside a bare reference; BENCH=1,4 ROUNDS=5 DEVICES=10000 BENCH_FLAGS=-short
+	test/postgres/ensure postgresql
+	$(WITH_DB) go run ./test/bench -lines='$(BENCH)' -rounds='$(ROUNDS)' -devices='$(DEVICES)' $(BENCH_FLAGS)
 
 .PHONY: test-vectors
 test-vectors: ## run published test vectors through our verifiers; VECTORS=DIR says where they are

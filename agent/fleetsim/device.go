@@ -44,7 +44,7 @@ type device struct {
 // openDevice reads and verifies a device's state as the agent does when it starts.
 func (f *fleet) openDevice(id string) (_ *device, err error) {
 	d := &device{id: id, fleet: f}
-	if d.journal, err = journal.Open(f.dirOf(id)); err != nil {
+	if d.journal, err = journal.OpenWithin(f.dirOf(id)); err != nil {
 		return nil, err
 	}
 	defer func() {

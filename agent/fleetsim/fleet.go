@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
 )
 
 var (
@@ -38,8 +40,8 @@ type fleet struct {
 
 // run is the whole program.
 func (o *options) run(ctx context.Context, out, progress io.Writer) error {
-	// A device holds its journal's lock and a connection; some are on their way.
-	if err := raiseOpenFiles(2*uint64(o.devices) + 2*enrolling + 100); err != nil {
+	// A device has one connection; one that enrolls has its journal's lock besides.
+	if err := raiseOpenFiles(max(uint64(o.devices), 2*enrolling) + 200); err != nil {
 		return fmt.Errorf("%w: %d devices: %w", errFiles, o.devices, err)
 	}
 	if o.memory {
@@ -50,6 +52,11 @@ func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 		defer func() { _ = os.RemoveAll(dir) }()
 		o.dir = dir
 	}
+	lock, err := o.lock()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Release() }()
 	f := &fleet{
 		options: o, progress: progress, line: newLine(), tally: newTally(),
 		storming: make(chan struct{}), cas: map[string][]*x509.Certificate{},
@@ -78,6 +85,14 @@ func (o *options) run(ctx context.Context, out, progress io.Writer) error {
 		return fmt.Errorf("%w: %d times", errTaken, n)
 	}
 	return nil
+}
+
+// lock makes the directory and holds all that is in it.
+func (o *options) lock() (*files.Lock, error) {
+	if err := os.MkdirAll(o.dir, 0o700); err != nil {
+		return nil, err
+	}
+	return files.Acquire(filepath.Join(o.dir, "fleetsim.lock"))
 }
 
 // memoryDir is on a file system in memory where there is one.

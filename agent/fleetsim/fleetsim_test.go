@@ -109,7 +109,7 @@ func TestAFleetEnrollsOnceAndBeats(t *testing.T) {
 	})
 }
 
-// Every kind of bad device is refused, and nobody else notices. HB-01, HB-03
+// Every kind of bad device is refused, and nobody else notices. HBT-01, HBT-02
 func TestBadDevicesAreRefusedAndOthersUnharmed(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, database string) {
