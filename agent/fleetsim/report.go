@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -126,11 +127,11 @@ func (r *report) write(w io.Writer, form string) error {
 }
 
 func counts(m map[string]int64) string {
-	text := ""
+	var list []string
 	for _, k := range slices.Sorted(maps.Keys(m)) {
-		text += fmt.Sprintf("%s %d, ", k, m[k])
+		list = append(list, fmt.Sprintf("%s %d", k, m[k]))
 	}
-	return text[:max(0, len(text)-2)]
+	return strings.Join(list, ", ")
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -92,29 +92,28 @@ func checkJSON(data []byte) error {
 // each object have different names of ASCII letters, whatever their case, without
 // escapes. A false says nothing.
 func plain(data []byte) bool {
-	type level struct{ from int } // where an object's names begin in seen; -1 for an array
-	var stack [maxDepth]level
-	var seen [2 * MaxFacts][]byte // a heartbeat with all its facts has fewer
-	depth, names := 0, 0
+	const inArray = -1
+	levels := make([]int, 0, maxDepth)    // where the names of each open object begin in seen
+	seen := make([][]byte, 0, 2*MaxFacts) // a heartbeat with all its facts has fewer
 	for i := 0; i < len(data); i++ {
 		switch data[i] {
 		case '{', '[':
-			if depth == maxDepth {
+			if len(levels) == maxDepth {
 				return false
 			}
-			stack[depth].from = names
+			from := len(seen)
 			if data[i] == '[' {
-				stack[depth].from = -1
+				from = inArray
 			}
-			depth++
+			levels = append(levels, from)
 		case '}', ']':
-			depth--
-			if stack[depth].from >= 0 {
-				names = stack[depth].from
+			from := levels[len(levels)-1]
+			levels = levels[:len(levels)-1]
+			if from != inArray {
+				seen = seen[:from]
 			}
 		case '"':
-			end := i + 1
-			escaped := false
+			end, escaped := i+1, false
 			for ; data[end] != '"'; end++ {
 				if data[end] == '\\' {
 					escaped = true
@@ -126,14 +125,11 @@ func plain(data []byte) bool {
 			if !isName(data[end+1:]) {
 				continue
 			}
-			if escaped || names == len(seen) || !ascii(name) {
+			same := func(other []byte) bool { return bytes.EqualFold(other, name) }
+			if escaped || len(seen) == cap(seen) || !ascii(name) || slices.ContainsFunc(seen[levels[len(levels)-1]:], same) {
 				return false
 			}
-			if slices.ContainsFunc(seen[stack[depth-1].from:names], func(other []byte) bool { return bytes.EqualFold(other, name) }) {
-				return false
-			}
-			seen[names] = name
-			names++
+			seen = append(seen, name)
 		}
 	}
 	return true

@@ -53,7 +53,7 @@ func newBench(ctx context.Context, p *plan, progress io.Writer) (b *bench, err e
 			if b.postgres, err = findPostgres(ctx); err != nil {
 				return nil, err
 			}
-			b.note("PostgreSQL: %s", b.postgres.about)
+			b.notef("PostgreSQL: %s", b.postgres.about)
 		}
 	}
 	return b, raiseOpenFiles(uint64(2*p.devices + 1000))
@@ -70,11 +70,11 @@ func (b *bench) close() {
 	_ = os.RemoveAll(b.sims)
 }
 
-func (b *bench) say(format string, args ...any) {
+func (b *bench) sayf(format string, args ...any) {
 	_, _ = fmt.Fprintf(b.progress, "%7.1f s  %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-func (b *bench) note(format string, args ...any) {
+func (b *bench) notef(format string, args ...any) {
 	b.notes = append(b.notes, fmt.Sprintf(format, args...))
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -59,7 +60,7 @@ func findPostgres(ctx context.Context) (*postgresServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the database must run on this machine: %w", err)
 	}
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:])) // proc_pid_stat(5): state, parent
 	if s.pid, err = strconv.Atoi(fields[1]); err != nil {
 		return nil, err
 	}

@@ -208,7 +208,7 @@ func renewal(ctx context.Context, b *bench) error {
 		return err
 	}
 	if a.Code == "not-found" {
-		b.note("line 3: this server has no POST /api/certificate/renew, so there is nothing to measure")
+		b.notef("line 3: this server has no POST /api/certificate/renew, so there is nothing to measure")
 		return nil
 	}
 	return errors.New("the server renews certificates, and this line does not measure it")
@@ -414,7 +414,7 @@ func (b *bench) connectionMemory(ctx context.Context, c *crew, start func(contex
 // million is line 6, coldStart line 7: both on the large database.
 func million(ctx context.Context, b *bench) error {
 	return b.onLarge(ctx, func(kind string, few, many *site) error {
-		b.note("line 6: campaigns are not there yet, so none is open (%s)", kind)
+		b.notef("line 6: campaigns are not there yet, so none is open (%s)", kind)
 		if err := errors.Join(few.start(ctx), many.start(ctx)); err != nil {
 			return err
 		}

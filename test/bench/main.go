@@ -39,21 +39,20 @@ import (
 )
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == "reference" {
-		end(runReference(os.Args[2]))
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	end(err)
-}
-
-func end(err error) {
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err := choose(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	os.Exit(0)
+}
+
+// choose runs the bench, or the reference that it started this program again for.
+func choose(args []string) error {
+	if len(args) == 2 && args[0] == "reference" {
+		return runReference(args[1])
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, args, os.Stdout, os.Stderr)
 }
 
 // plan is what to measure and how large.
@@ -83,7 +82,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		if !slices.Contains(p.lines, line.number) {
 			continue
 		}
-		b.say("line %d: %s", line.number, line.name)
+		b.sayf("line %d: %s", line.number, line.name)
 		if err := line.measure(ctx, b); err != nil {
 			return fmt.Errorf("line %d (%s): %w", line.number, line.name, err)
 		}

@@ -130,7 +130,11 @@ func (r *reference) serve(w http.ResponseWriter, q *http.Request, in chan<- beat
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	data, _ := json.Marshal(answer{Counter: h.Counter})
+	data, err := json.Marshal(answer{Counter: h.Counter})
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	_, _ = w.Write(data)
 }
 
@@ -182,7 +186,7 @@ func (r *reference) open() (update func([]beat) error, writers int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	statement, err := d.Prepare(updateSQLite)
+	statement, err := d.Prepare(updateSQLite) //nolint:sqlclosecheck // it is used until the process ends
 	if err != nil {
 		return nil, 0, err
 	}

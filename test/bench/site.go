@@ -71,7 +71,7 @@ func (b *bench) fleetOf(ctx context.Context, devices int) (*fleet, error) {
 		return nil, fmt.Errorf("%d devices enrolled, not %d", len(f.identities), devices)
 	}
 	b.fleets[devices] = f
-	b.say("%d devices enrolled within %.0f s", devices, time.Since(begin).Seconds())
+	b.sayf("%d devices enrolled within %.0f s", devices, time.Since(begin).Seconds())
 	return f, nil
 }
 
@@ -162,7 +162,7 @@ func (s *site) fill(ctx context.Context, many int) error {
 	if err := fill(ctx, d, s.kind, many); err != nil {
 		return err
 	}
-	s.b.say("%d devices in %s within %.0f s", many, s.kind, time.Since(begin).Seconds())
+	s.b.sayf("%d devices in %s within %.0f s", many, s.kind, time.Since(begin).Seconds())
 	return nil
 }
 
