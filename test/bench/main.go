@@ -65,6 +65,7 @@ type plan struct {
 	inFlight  int
 	databases []string
 	bin       string
+	fleets    string
 	out       string
 }
 
@@ -120,6 +121,7 @@ func parse(args []string, usage io.Writer) (*plan, error) {
 	databases := flags.String("databases", "sqlite,postgres", "databases to measure on")
 	flags.StringVar(&p.bin, "bin", "bin", "folder of sentinel-server, sentinel-agent and fleetsim")
 	flags.StringVar(&p.out, "out", filepath.Join("dist", "bench"), "folder for the figures as JSON")
+	flags.StringVar(&p.fleets, "fleets", "", "keep enrolled fleets in this folder and use them again; a new one each run when empty")
 	short := flags.Bool("short", false, "small sizes and one round: see that it runs, not how fast")
 	if err := flags.Parse(args); err != nil {
 		return nil, err

@@ -38,7 +38,15 @@ func (b *bench) fleetOf(ctx context.Context, devices int) (*fleet, error) {
 		return f, nil
 	}
 	f := &fleet{devices: devices, dir: filepath.Join(b.dir, "fleet-"+strconv.Itoa(devices)), sims: filepath.Join(b.sims, "fleet-"+strconv.Itoa(devices))}
+	if b.plan.fleets != "" {
+		kept := filepath.Join(b.plan.fleets, strconv.Itoa(devices))
+		f.dir, f.sims = filepath.Join(kept, "server"), filepath.Join(kept, "devices")
+	}
 	begin := time.Now()
+	if f.recall() == nil {
+		b.fleets[devices] = f
+		return f, nil
+	}
 	s := &site{b: b, kind: sqlite, dir: f.dir, fleet: f}
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return nil, err
@@ -70,9 +78,39 @@ func (b *bench) fleetOf(ctx context.Context, devices int) (*fleet, error) {
 	if len(f.identities) != devices {
 		return nil, fmt.Errorf("%d devices enrolled, not %d", len(f.identities), devices)
 	}
+	if err := f.remember(); err != nil {
+		return nil, err
+	}
 	b.fleets[devices] = f
 	b.sayf("%d devices enrolled within %.0f s", devices, time.Since(begin).Seconds())
 	return f, nil
+}
+
+// remember notes that the fleet is whole, and what devices were told of it.
+func (f *fleet) remember() error {
+	data, err := json.Marshal([]string{f.fingerprint, f.rootDigest})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(f.sims, "fleet.json"), data, 0o600)
+}
+
+// recall is a fleet of an earlier run.
+func (f *fleet) recall() error {
+	data, err := os.ReadFile(filepath.Join(f.sims, "fleet.json"))
+	if err != nil {
+		return err
+	}
+	var told [2]string
+	if err := json.Unmarshal(data, &told); err != nil {
+		return err
+	}
+	f.fingerprint, f.rootDigest = told[0], told[1]
+	f.identities, err = readIdentities(f.sims)
+	if err == nil && len(f.identities) != f.devices {
+		err = errors.New("the fleet is not whole")
+	}
+	return err
 }
 
 // site is a server on a copy of a fleet's data: a data directory and, on
