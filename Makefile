@@ -25,6 +25,10 @@ FUZZTIME     ?= 5s
 HEAVY_ROUNDS ?=
 ONLY         ?=
 VECTORS      ?=
+BENCH        ?=
+ROUNDS       ?= 5
+DEVICES      ?= 10000
+BENCH_FLAGS  ?=
 MUTANT_FLAGS ?=
 export HEAVY_ROUNDS
 
@@ -36,6 +40,10 @@ help: ## list the targets
 build: ## build bin/sentinel-server and bin/sentinel-agent
 	$(BUILD) -o bin/sentinel-server ./server
 	$(BUILD) -o bin/sentinel-agent ./agent
+
+.PHONY: fleetsim
+fleetsim: ## build bin/fleetsim, which simulates a fleet of devices; bin/fleetsim --help
+	$(BUILD) -o bin/fleetsim ./agent/fleetsim
 
 .PHONY: run
 run: build ## build, then show the whole loop on this machine and stay up
@@ -55,6 +63,11 @@ test-short: ## run the tests without the race detector, and the slow ones in sho
 test-heavy: ## run the heavy suites; HEAVY_ROUNDS=N says how long
 	test/postgres/ensure postgresql
 	$(WITH_DB) go test -count=1 -tags heavy -timeout $(if $(filter-out 1,$(HEAVY_ROUNDS)),60m,15m) ./test/heavy/... ./server/internal/pki
+
+.PHONY: bench
+bench: build fleetsim ## measure against the goals, each beside a bare reference; BENCH=1,4 ROUNDS=5 DEVICES=10000 BENCH_FLAGS=-short
+	test/postgres/ensure postgresql
+	$(WITH_DB) go run ./test/bench -lines='$(BENCH)' -rounds='$(ROUNDS)' -devices='$(DEVICES)' $(BENCH_FLAGS)
 
 .PHONY: test-vectors
 test-vectors: ## run published test vectors through our verifiers; VECTORS=DIR says where they are
@@ -123,4 +136,4 @@ ci: ## run everything that CI runs
 
 .PHONY: clean
 clean: ## remove what was built (bin/tools stays)
-	rm -rf dist bin/generated bin/sentinel-server bin/sentinel-agent coverage.*
+	rm -rf dist bin/generated bin/sentinel-server bin/sentinel-agent bin/fleetsim coverage.*

@@ -130,6 +130,51 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+func TestWhatIsPlainlyInOrderIsNotWalked(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		`{"a":1,"b":[{"a":1},{"a":2}],"c":{"a":"}","b":"\""}}`, `[]`, `"a"`, ` {"a" : {} , "b":{"a":[[]]}} `, `{"facts":{"os":"é","kernel":"\u0061"}}`,
+	} {
+		if !json.Valid([]byte(body)) || !plain([]byte(body)) || walkJSON([]byte(body)) != nil {
+			t.Errorf("%s", body)
+		}
+	}
+	for _, body := range []string{
+		`{"a":1,"a":2}`, `{"a":1,"A":2}`, `{"\u0061":1}`, `{"é":1}`, `{"x":{"a":1},"b":{"a":1,"c":{},"a" :2}}`, `{"a":{"b":1},"a":1}`,
+		strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1),
+	} {
+		if plain([]byte(body)) {
+			t.Errorf("%s", body)
+		}
+	}
+}
+
+func FuzzPlain(f *testing.F) {
+	for _, s := range []string{`{"protocol":1,"counter":7}`, `{"a":1,"A":2}`, `{"a":{"b":1},"b":[{"b":1}]}`, `{"a\"":"\\","a":"}"}`, "{\"k\":1,\"\u212a\":2}"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if json.Valid(data) && plain(data) && walkJSON(data) != nil {
+			t.Fatalf("%q passed: %v", data, walkJSON(data))
+		}
+	})
+}
+
+func BenchmarkCheckJSON(b *testing.B) {
+	id := "0198c1f0-7c1e-7cc2-8a5d-0a4f6f1c2b3d"
+	body, err := json.Marshal(Heartbeat{Protocol: Version, DeviceID: "edge-1", EnrollmentID: id, Counter: 1, Epoch: id, BootID: id, AgentVersion: "1.0.0",
+		PolicyVersion: 1, RootVersion: 1, Nonce: strings.Repeat("n", 54), Receipt: strings.Repeat("r", 54)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := checkJSON(body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func FuzzEnrollRequest(f *testing.F) {
 	f.Add([]byte(`{"protocol":1,"enrollment_id":"0198c1f0-7c1e-7cc2-8a5d-0a4f6f1c2b3d","device_id":"a","token":"t","csr":"AAAA"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {

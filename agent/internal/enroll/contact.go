@@ -52,7 +52,7 @@ func newClient(o Options, s *journal.State) (*link.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the pinned CA: %w", journal.ErrDamaged, err)
 	}
-	transport, err := link.NewTransport(link.Target{Server: s.Server, CAs: []*x509.Certificate{ca}, Proxy: o.Proxy, Now: o.Now})
+	transport, err := link.NewTransport(link.Target{Server: s.Server, CAs: []*x509.Certificate{ca}, Proxy: o.Proxy, Now: o.Now, Dial: o.Dial})
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"time"
 
@@ -30,7 +31,8 @@ type Options struct {
 	Wait          time.Duration // for a decision
 	Proxy         *url.URL
 	Facts         protocol.Facts
-	Built         time.Time // when this program was made, zero if unknown: it cannot be earlier now
+	Built         time.Time                                                            // when this program was made, zero if unknown: it cannot be earlier now
+	Dial          func(ctx context.Context, network, address string) (net.Conn, error) // as link.Target; nil is the usual
 
 	Now    func() time.Time
 	Random func() float64 // in [0, 1), for jitter

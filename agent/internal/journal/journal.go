@@ -42,6 +42,24 @@ func Open(dir string) (*Journal, error) {
 	return j, nil
 }
 
+// OpenWithin is Open for a process that keeps many devices below one directory
+// and has locked that one: a lock, and so an open file, for each device would be
+// too many. The agent never uses it.
+func OpenWithin(dir string) (*Journal, error) {
+	if err := CheckDir(dir); err != nil {
+		return nil, err
+	}
+	j := &Journal{dir: dir}
+	if err := j.sweep(); err != nil {
+		return nil, err
+	}
+	var err error
+	if j.state, err = read(dir); err != nil && !errors.Is(err, ErrNotEnrolled) {
+		return nil, err
+	}
+	return j, nil
+}
+
 // OpenToRemove is Open without reading, so that Remove works on a journal that
 // is damaged too. Nothing else may be called.
 func OpenToRemove(dir string) (*Journal, error) { return hold(dir) }
@@ -206,4 +224,9 @@ func (j *Journal) Remove() error {
 }
 
 // Close lets go of the state directory.
-func (j *Journal) Close() error { return j.lock.Release() }
+func (j *Journal) Close() error {
+	if j.lock == nil {
+		return nil
+	}
+	return j.lock.Release()
+}

@@ -17,6 +17,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 )
 
 // MinSecret is the shortest secret taken, in bytes.
@@ -36,6 +37,7 @@ type Ring struct{ secrets []secret }
 type secret struct {
 	id    string
 	bytes []byte
+	macs  *sync.Map // purpose -> derived key: purposes are a handful, a heartbeat takes four MACs
 }
 
 // NewRing makes a ring. The first secret is the current one.
@@ -49,7 +51,7 @@ func NewRing(secrets ...[]byte) (*Ring, error) {
 			return nil, fmt.Errorf("a secret key must have at least %d bytes", MinSecret)
 		}
 		id := derive(s, "key id")
-		r.secrets = append(r.secrets, secret{hex.EncodeToString(id[:8]), s})
+		r.secrets = append(r.secrets, secret{hex.EncodeToString(id[:8]), s, &sync.Map{}})
 	}
 	if len(r.secrets) == 0 {
 		return nil, errors.New("no secret key")
@@ -98,20 +100,24 @@ func (r *Ring) Open(keyID, purpose, id string, sealed []byte) ([]byte, error) {
 
 // MAC authenticates data for one purpose under the current secret
 // (HMAC-SHA256).
-func (r *Ring) MAC(purpose string, data []byte) []byte { return mac(r.secrets[0].bytes, purpose, data) }
+func (r *Ring) MAC(purpose string, data []byte) []byte { return r.secrets[0].mac(purpose, data) }
 
 // CheckMAC reports, in constant time, whether tag was made by MAC under a secret
 // of the ring.
 func (r *Ring) CheckMAC(purpose string, data, tag []byte) bool {
 	ok := false
 	for _, s := range r.secrets {
-		ok = hmac.Equal(mac(s.bytes, purpose, data), tag) || ok
+		ok = hmac.Equal(s.mac(purpose, data), tag) || ok
 	}
 	return ok
 }
 
-func mac(s []byte, purpose string, data []byte) []byte {
-	h := hmac.New(sha256.New, derive(s, "mac "+purpose))
+func (s *secret) mac(purpose string, data []byte) []byte {
+	key, ok := s.macs.Load(purpose)
+	if !ok {
+		key, _ = s.macs.LoadOrStore(purpose, derive(s.bytes, "mac "+purpose))
+	}
+	h := hmac.New(sha256.New, key.([]byte)) //nolint:errcheck,forcetypeassert // nothing else is stored there
 	h.Write(data)
 	return h.Sum(nil)
 }
