@@ -61,7 +61,7 @@ func (f *Flow) Enroll(ctx context.Context, source, requestID string, r *protocol
 		}
 		e, err = enroll.Get(ctx, tx, r.EnrollmentID)
 		if err == nil {
-			if !e.Same(token.ID, r.DeviceID, req.Digest) {
+			if !e.Same(token.ID, r.DeviceID, req.SPKI) {
 				return enroll.ErrConflict
 			}
 			return nil
