@@ -107,6 +107,8 @@ func (s *site) hurtServer(n *node, f fault) error {
 		return n.arm(f.Point, f.Count, "pause")
 	case secondStart:
 		return s.second(n)
+	case lateBeats:
+		return s.restartAround(n, f)
 	case fillDisk, limitWrites, fillAndKill:
 		return s.hurtDisk(n, f)
 	}
@@ -115,6 +117,24 @@ func (s *site) hurtServer(n *node, f fault) error {
 		return err
 	}
 	return s.back(n, at)
+}
+
+// restartAround restarts every agent while a node is stopped. What an agent sent
+// before lies in the node's buffers and is read afterwards.
+func (s *site) restartAround(n *node, f fault) error {
+	n.signal(syscall.SIGSTOP)
+	<-time.After(f.Hold)
+	for _, a := range s.agents {
+		a.kill()
+		s.figures.killed(toAgent, f.Kind)
+		if err := a.start(); err != nil {
+			return err
+		}
+	}
+	<-time.After(f.Hold)
+	n.signal(syscall.SIGCONT)
+	s.figures.disturbed(s.since(), "")
+	return n.waitReady(readyWithin)
 }
 
 // back starts a node again and measures how long it was away.

@@ -23,7 +23,7 @@ const (
 
 // phase tortures one installation and says what broke.
 func phase(ctx context.Context, o options, database, bin, dir string, kills int, out io.Writer) (failures []string, done int, err error) {
-	schedule := newSchedule(o.seed, database, o.only, kills)
+	schedule := newSchedule(o, database, kills)
 	s, err := newSite(o, database, bin, dir, rand.New(rand.NewPCG(o.seed, 7)))
 	if err != nil {
 		return nil, 0, err

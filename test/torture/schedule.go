@@ -26,6 +26,7 @@ const (
 	fillAndKill = "killed with the disk full"
 	limitWrites = "files may not grow"
 	secondStart = "a second server on its data"
+	lateBeats   = "stopped while agents are restarted"
 )
 
 // fault is one line of the schedule.
@@ -43,7 +44,7 @@ type fault struct {
 // kills says whether the fault is counted as one.
 func (f fault) kills() bool {
 	switch f.Kind {
-	case killNow, killAtPoint, killStopped, killAtStart, killBackend, fillAndKill:
+	case killNow, killAtPoint, killStopped, killAtStart, killBackend, fillAndKill, lateBeats:
 		return true
 	}
 	return false
@@ -78,19 +79,19 @@ var (
 )
 
 // newSchedule makes the faults of a phase from a seed alone, with so many kills
-// among them; only is one target, or all when it is empty.
-func newSchedule(seed uint64, database, only string, kills int) []fault {
+// among them.
+func newSchedule(o options, database string, kills int) []fault {
 	var name uint64
 	for _, c := range database {
 		name = name*31 + uint64(c)
 	}
-	random := rand.New(rand.NewPCG(seed, name))
+	random := rand.New(rand.NewPCG(o.seed, name))
 	targets := []string{toAgent, toAgent, toServer, toServer}
 	if database == "postgres" {
 		targets = append(targets, toPostgres)
 	}
-	if only != "" {
-		targets = []string{only}
+	if o.only != "" {
+		targets = []string{o.only}
 	}
 	var list []fault
 	for n := 0; n < kills; {
@@ -99,6 +100,9 @@ func newSchedule(seed uint64, database, only string, kills int) []fault {
 			Target: targets[random.IntN(len(targets))], Which: random.IntN(1 << 16),
 		}
 		f.choose(random, database)
+		if o.late && f.Target == toServer && random.IntN(4) == 0 {
+			f.Kind, f.Point = lateBeats, ""
+		}
 		if f.kills() {
 			n++
 		}

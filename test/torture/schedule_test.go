@@ -8,7 +8,7 @@ import (
 func TestASeedIsASchedule(t *testing.T) {
 	t.Parallel()
 	for _, database := range []string{"sqlite", "postgres"} {
-		one, same, other := newSchedule(7, database, "", 200), newSchedule(7, database, "", 200), newSchedule(8, database, "", 200)
+		one, same, other := newSchedule(options{seed: 7}, database, 200), newSchedule(options{seed: 7}, database, 200), newSchedule(options{seed: 8}, database, 200)
 		if !slices.Equal(one, same) {
 			t.Error("the same seed brings other faults")
 		}
@@ -38,7 +38,7 @@ func TestASeedIsASchedule(t *testing.T) {
 
 func TestOnlyOneTarget(t *testing.T) {
 	t.Parallel()
-	for _, f := range newSchedule(1, "postgres", toPostgres, 50) {
+	for _, f := range newSchedule(options{seed: 1, only: toPostgres}, "postgres", 50) {
 		if f.Target != toPostgres {
 			t.Error(f)
 		}
