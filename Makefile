@@ -30,6 +30,9 @@ ROUNDS       ?= 5
 DEVICES      ?= 10000
 BENCH_FLAGS  ?=
 MUTANT_FLAGS ?=
+# SIGKILLs, and what else is told to test/torture.
+TORTURE_KILLS ?= 1000
+TORTURE_FLAGS ?=
 export HEAVY_ROUNDS
 
 .PHONY: help
@@ -69,6 +72,13 @@ bench: build fleetsim ## measure against the goals, each beside a bare reference
 	test/postgres/ensure postgresql
 	$(WITH_DB) go run ./test/bench -lines='$(BENCH)' -rounds='$(ROUNDS)' -devices='$(DEVICES)' $(BENCH_FLAGS)
 
+.PHONY: torture
+torture: ## kill everything again and again under load; TORTURE_KILLS=60 is short, TORTURE_FLAGS chooses what
+	test/postgres/ensure postgresql
+	go test -count=1 -tags failpoints ./shared/failpoint
+	HEAVY_ROUNDS=$(or $(HEAVY_ROUNDS),$(if $(filter 1000,$(TORTURE_KILLS)),10,1)) $(WITH_DB) go test -count=1 -tags heavy -timeout 15m ./test/torture/...
+	go run ./test/torture -kills $(TORTURE_KILLS) $(TORTURE_FLAGS)
+
 .PHONY: test-vectors
 test-vectors: ## run published test vectors through our verifiers; VECTORS=DIR says where they are
 	@test -n "$(VECTORS)" || { echo 'say where the vectors are: make test-vectors VECTORS=DIR' >&2; exit 2; }
@@ -88,6 +98,7 @@ mutants: ## take each defence away and see a test fail; ONLY=REGEXP chooses patc
 vet: ## run go vet, for Linux and for Windows
 	go vet ./...
 	go vet -tags heavy ./test/... ./server/internal/pki
+	go vet -tags failpoints ./shared/failpoint
 	GOOS=windows go vet ./agent/... ./server/... ./shared/...
 
 .PHONY: lint

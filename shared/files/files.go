@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/failpoint"
 )
 
 // Replace writes a file so that after a crash either the old or the new content
@@ -36,9 +38,11 @@ func Replace(path string, data []byte, mode os.FileMode) (err error) {
 	if err = f.Close(); err != nil {
 		return err
 	}
+	failpoint.Here("files.before-rename")
 	if err = os.Rename(f.Name(), path); err != nil {
 		return err
 	}
+	failpoint.Here("files.after-rename")
 	return syncDir(filepath.Dir(path))
 }
 

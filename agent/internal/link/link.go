@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/failpoint"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
@@ -93,6 +94,7 @@ func (l *Link) beat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Here("link.counter-stored")
 	s, err := l.Journal.State()
 	if err != nil {
 		return err
@@ -114,6 +116,7 @@ func (l *Link) beat(ctx context.Context) error {
 	defer cancel()
 	var answer protocol.HeartbeatAnswer
 	err = l.Client.Post(ctx, protocol.PathHeartbeat, body, &answer)
+	failpoint.Here("link.answered")
 	if err == nil {
 		err = check(&answer, counter)
 	}

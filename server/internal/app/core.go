@@ -198,7 +198,7 @@ func (c *Core) foundTrial(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	owner, err := ceremony.NewOwner(dir)
+	owner, err := ceremony.ResumeOwner(dir)
 	if err != nil {
 		return err
 	}

@@ -328,3 +328,45 @@ func TestReadinessSaysWhatIsWrongAndNothingInside(t *testing.T) {
 		}
 	}
 }
+
+// REL-07: a first start that is killed between the keys and the fleet that they
+// sign is made up for by the next one, with the keys that stand there.
+func TestATrialWhoseFoundingWasBrokenOffIsFounded(t *testing.T) {
+	t.Parallel()
+	for _, made := range [][]string{{"fleet-root.key"}, {"fleet-root.key", "policy.key"}, {"fleet-root.key", "policy.key", "certificate-root.key"}} {
+		other := filepath.Join(t.TempDir(), "data")
+		stop(t, started(t, other))
+		dir := filepath.Join(t.TempDir(), "data")
+		if err := os.MkdirAll(filepath.Join(dir, keysDir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		keys := map[string]string{}
+		for _, name := range made {
+			data, err := os.ReadFile(filepath.Join(other, keysDir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys[name] = string(data)
+			if err := os.WriteFile(filepath.Join(dir, keysDir, name), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		half := filepath.Join(dir, keysDir, ".policy.key-123")
+		if err := os.WriteFile(half, []byte("half a key"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		core := started(t, dir)
+		if _, err := core.Policy.Fleet(); err != nil {
+			t.Errorf("with %v: %v", made, err)
+		}
+		stop(t, core)
+		for name, key := range keys {
+			if data, err := os.ReadFile(filepath.Join(dir, keysDir, name)); err != nil || string(data) != key {
+				t.Errorf("with %v: %s is another one: %v", made, name, err)
+			}
+		}
+		if _, err := os.Lstat(half); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("with %v: half a key stands there still: %v", made, err)
+		}
+	}
+}

@@ -76,19 +76,48 @@ const (
 )
 
 // NewOwner makes the owner's keys in dir, which must hold none yet.
-func NewOwner(dir string) (*Owner, error) {
+func NewOwner(dir string) (*Owner, error) { return ownerIn(dir, keyfile.NewEd25519, keyfile.NewP256) }
+
+// ResumeOwner is NewOwner for a founding that may have been broken off, before
+// anything that its keys signed was installed: those that were made are taken, the
+// others are made.
+func ResumeOwner(dir string) (*Owner, error) {
+	half, err := filepath.Glob(filepath.Join(dir, ".*.key-*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range half { // what a killed writer left of a key
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	return ownerIn(dir, orLoad(keyfile.NewEd25519), orLoad(keyfile.NewP256))
+}
+
+// orLoad takes the key that stands at a path, or makes it.
+func orLoad(create func(path string) (crypto.Signer, error)) func(path string) (crypto.Signer, error) {
+	return func(path string) (crypto.Signer, error) {
+		key, err := keyfile.Load(path)
+		if errors.Is(err, os.ErrNotExist) {
+			return create(path)
+		}
+		return key, err
+	}
+}
+
+func ownerIn(dir string, ed25519, p256 func(path string) (crypto.Signer, error)) (*Owner, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	root, err := keyfile.NewEd25519(filepath.Join(dir, RootKeyFile))
+	root, err := ed25519(filepath.Join(dir, RootKeyFile))
 	if err != nil {
 		return nil, err
 	}
-	policy, err := keyfile.NewEd25519(filepath.Join(dir, PolicyKeyFile))
+	policy, err := ed25519(filepath.Join(dir, PolicyKeyFile))
 	if err != nil {
 		return nil, err
 	}
-	certificates, err := keyfile.NewP256(filepath.Join(dir, CertificateKeyFile))
+	certificates, err := p256(filepath.Join(dir, CertificateKeyFile))
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
@@ -69,11 +70,29 @@ func (d *DB) CheckSchema(ctx context.Context) error {
 	return nil
 }
 
+// A process that dies while it holds the lock table keeps the others waiting for
+// as long as its lease: no longer than a server may take to be ready again. One
+// that is only slow renews it.
+const (
+	lockLease = 5 * time.Second
+	lockRenew = time.Second
+	lockRetry = 250 * time.Millisecond
+	lockTries = 1200 // five minutes
+)
+
+// migrationLock lets one process migrate. It is not an advisory lock: those do
+// not pass a pooler in transaction mode.
+func migrationLock() (lock.Locker, error) {
+	return lock.NewPostgresTableLocker(lock.WithTableLeaseDuration(lockLease), lock.WithTableHeartbeatInterval(lockRenew),
+		lock.WithTableLockTimeout(lockRetry, lockTries), lock.WithTableUnlockTimeout(lockRetry, uint64(lockLease/lockRetry)))
+}
+
 // Migrate applies what is pending, one transaction a file, and returns the
 // names of the files applied. Several may run at once: on PostgreSQL a lock table
-// lets one work, on SQLite the lock file does. A newer schema is refused.
+// lets one work, on SQLite the lock file does. Where nothing is pending nobody
+// waits for it. A newer schema is refused.
 func (d *DB) Migrate(ctx context.Context) ([]string, error) {
-	if err := d.CheckSchema(ctx); errors.Is(err, ErrSchemaNewer) {
+	if err := d.CheckSchema(ctx); err == nil || errors.Is(err, ErrSchemaNewer) {
 		return nil, err
 	}
 	files, err := d.migrationFiles()
@@ -84,8 +103,7 @@ func (d *DB) Migrate(ctx context.Context) ([]string, error) {
 	var options []goose.ProviderOption
 	if d.dialect == PostgreSQL {
 		dialect = goose.DialectPostgres
-		// Not an advisory lock: those do not pass a pooler in transaction mode.
-		locker, err := lock.NewPostgresTableLocker()
+		locker, err := migrationLock()
 		if err != nil {
 			return nil, err
 		}

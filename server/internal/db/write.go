@@ -11,6 +11,8 @@ import (
 	"github.com/uptrace/bun"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/failpoint"
 )
 
 // Tx is a running write transaction. Only Write and Batch make one.
@@ -90,6 +92,8 @@ func (d *DB) attempt(ctx context.Context, level sql.IsolationLevel, f func(conte
 		return err
 	}
 	done = true
+	failpoint.Here("db.before-commit")
+	defer failpoint.Here("db.after-commit")
 	return btx.Commit()
 }
 

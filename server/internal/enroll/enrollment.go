@@ -1,11 +1,13 @@
 package enroll
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
@@ -48,9 +50,12 @@ func (e *Enrollment) Live(now time.Time) protocol.EnrollState {
 }
 
 // Same reports whether a request is the one that made this enrollment, sent again
-// after a lost answer.
-func (e *Enrollment) Same(tokenID, deviceID, csrDigest string) bool {
-	return e.TokenID == tokenID && e.DeviceID == deviceID && e.CSRDigest == csrDigest
+// after a lost answer. Its signature may be another one: a device that was killed
+// before it heard the answer signs anew, and signatures are random. Name and key
+// are all that a request says.
+func (e *Enrollment) Same(tokenID, deviceID string, spki []byte) bool {
+	own, err := certs.ParseRequest(e.CSR, e.DeviceID)
+	return err == nil && e.TokenID == tokenID && e.DeviceID == deviceID && bytes.Equal(own.SPKI, spki)
 }
 
 // NeedsReview says whether a person must decide: by setting, unless a window is

@@ -16,6 +16,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/trust"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/failpoint"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
@@ -61,7 +62,7 @@ func (f *Flow) Enroll(ctx context.Context, source, requestID string, r *protocol
 		}
 		e, err = enroll.Get(ctx, tx, r.EnrollmentID)
 		if err == nil {
-			if !e.Same(token.ID, r.DeviceID, req.Digest) {
+			if !e.Same(token.ID, r.DeviceID, req.SPKI) {
 				return enroll.ErrConflict
 			}
 			return nil
@@ -84,6 +85,7 @@ func (f *Flow) Enroll(ctx context.Context, source, requestID string, r *protocol
 		} else if err != nil {
 			return err
 		}
+		failpoint.Here("enroll.token-taken")
 		return f.admit(ctx, tx, who, token, e)
 	}
 	if err = f.atTheDoor(ctx, store); db.IsDuplicate(err) {
@@ -93,6 +95,7 @@ func (f *Flow) Enroll(ctx context.Context, source, requestID string, r *protocol
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Here("enroll.after-commit")
 	return &protocol.EnrollAnswer{
 		EnrollmentID: e.ID, State: e.Live(f.d.Now()), KeyCode: e.KeyCode,
 		Nonce: f.pollNonce(e.ID), PollAfterSeconds: int(pollPause.Seconds()),
@@ -253,8 +256,10 @@ func (f *Flow) issue(ctx context.Context, source, requestID string, e *enroll.En
 		if err := enroll.Issued(ctx, tx, e.ID, cert.Fingerprint); err != nil {
 			return err
 		}
+		failpoint.Here("issue.before-commit")
 		return f.letIn(ctx, tx, who, e, cert)
 	})
+	failpoint.Here("issue.after-commit")
 	if errors.Is(err, db.ErrConflict) {
 		// Another poll of the same device was faster, or the time is over.
 		return f.issuedElsewhere(ctx, e.ID)

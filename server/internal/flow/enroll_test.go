@@ -1,6 +1,7 @@
 package flow_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -110,6 +111,33 @@ func TestALostAnswerCostsNothing(t *testing.T) {
 		}
 		if n := w.count("certificates", "kind = 'device'"); n != 1 {
 			w.Errorf("%d certificates", n)
+		}
+	})
+}
+
+// ENR-13, REL-01: an agent that is killed before it hears the answer makes its
+// request again, with the same key and another signature.
+func TestADeviceKilledBeforeItHeardGoesOn(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		a := w.agent("edge-1")
+		secret, tokenID := w.token(enroll.NewToken{Uses: 1})
+		w.must(a.ask(secret))
+		again := a.request(secret)
+		if bytes.Equal(again.CSR, a.request(secret).CSR) {
+			w.Fatal("its signatures are not random")
+		}
+		answer, err := w.Enroll(w.Context(), "", "", again)
+		w.must(err)
+		a.nonce = answer.Nonce
+		w.approve(a)
+		if r, err := a.poll(); err != nil || r.State != protocol.EnrollIssued {
+			w.Fatalf("%+v %v", r, err)
+		}
+		token, err := enroll.TokenByID(w.Context(), w.d.Read(), tokenID)
+		w.must(err)
+		if token.Uses != 1 || w.count("enrollments", "1 = 1") != 1 {
+			w.Errorf("%d uses taken for one device", token.Uses)
 		}
 	})
 }

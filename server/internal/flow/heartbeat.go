@@ -12,6 +12,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/failpoint"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
@@ -143,6 +144,7 @@ func (f *Flow) raise(ctx context.Context, batch []beat, outcomes []outcome) (ref
 		if err != nil {
 			return err
 		}
+		failpoint.Here("heartbeat.before-commit")
 		var rest []device.Beat
 		for i, b := range batch {
 			r, ok := accepted[b.DeviceID]
@@ -167,6 +169,7 @@ func (f *Flow) raise(ctx context.Context, batch []beat, outcomes []outcome) (ref
 		refusals, err = device.Refuse(ctx, tx, in, rest)
 		return err
 	})
+	failpoint.Here("heartbeat.after-commit")
 	return refusals, in, err
 }
 

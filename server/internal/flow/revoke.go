@@ -11,6 +11,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/failpoint"
 )
 
 // ErrReason says that an act was asked for without a reason.
@@ -32,6 +33,8 @@ func (f *Flow) Revoke(ctx context.Context, by authz.By, deviceID, reason string)
 	if err != nil && !errors.Is(err, device.ErrAlready) {
 		return err
 	}
+	failpoint.Here("revoke.before-journal")
+	defer failpoint.Here("revoke.after-journal")
 	if err := f.journal.Add(device.Revocation{DeviceID: deviceID, At: f.d.Now(), By: by.ID, Reason: reason}); err != nil {
 		return fmt.Errorf("the device is revoked, but the journal of revocations could not be written; revoke it again: %w", err)
 	}
@@ -52,6 +55,7 @@ func revoke(ctx context.Context, tx db.Tx, who audit.Actor, deviceID, reason str
 	if err := retrust(ctx, tx, d); err != nil {
 		return err
 	}
+	failpoint.Here("revoke.before-audit")
 	return audit.Write(ctx, tx, who, audit.Entry{Action: audit.CertRevoke, ObjectKind: "device", ObjectID: deviceID, Reason: reason})
 }
 
@@ -81,6 +85,7 @@ func (f *Flow) act(ctx context.Context, by authz.By, deviceID, reason, action st
 	if reason == "" {
 		return ErrReason
 	}
+	defer failpoint.Here("act.after-commit")
 	return f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
 		if err := by.Still(ctx, tx); err != nil {
 			return err
@@ -92,6 +97,7 @@ func (f *Flow) act(ctx context.Context, by authz.By, deviceID, reason, action st
 		if err := retrust(ctx, tx, d); err != nil {
 			return err
 		}
+		failpoint.Here("act.before-audit")
 		return audit.Write(ctx, tx, by.Actor, audit.Entry{Action: action, ObjectKind: "device", ObjectID: deviceID, Reason: reason})
 	})
 }

@@ -1,0 +1,243 @@
+package check
+
+import (
+	"bufio"
+	"bytes"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/torture/record"
+)
+
+// Evidence is all that a run left behind.
+type Evidence struct {
+	Ops       []record.Op
+	Snapshots []record.Snapshot
+	Agents    map[string]record.Snapshot // the journal of each real agent in the end
+
+	Instance     Instance
+	Nodes        []Node
+	Devices      map[string]Device
+	Tokens       map[string]Token // by note
+	Enrollments  []Enrollment
+	Certificates []Certificate
+	Audit        []Entry
+}
+
+// Instance is the database's own row.
+type Instance struct {
+	Fleet, Epoch string
+	Mark, Behind int64
+}
+
+// Node is what a node keeps outside the database.
+type Node struct {
+	Name         string
+	Fleet, Epoch string
+	Mark         int64
+	Revoked      []string // device ids, line by line
+	Torn         bool     // the journal of revocations holds a whole line that is none
+}
+
+// Device is a row of devices with its counter.
+type Device struct {
+	ID, Enrollment, State, Held string
+	Counter                     int64
+	Fingerprint                 string
+	Gate                        int
+}
+
+// Token is a row of enroll_tokens.
+type Token struct {
+	ID            string
+	Uses, MaxUses int
+}
+
+// Enrollment is a row of enrollments.
+type Enrollment struct{ ID, Token, Device, State, Fingerprint string }
+
+// Certificate is a row of certificates of devices.
+type Certificate struct {
+	Fingerprint, Device, Enrollment string
+	Revoked                         bool
+}
+
+// Entry is a row of audit_entries.
+type Entry struct{ Action, Object, Result, Reason, Details string }
+
+// Load reads what lies in the run's directory, the nodes' data directories and
+// the database, and the agents' journals by name.
+func Load(dir string, nodes []string, d *sql.DB, agents map[string]string) (*Evidence, error) {
+	e := &Evidence{Agents: map[string]record.Snapshot{}, Devices: map[string]Device{}, Tokens: map[string]Token{}}
+	var err error
+	if e.Ops, err = record.Read[record.Op](filepath.Join(dir, "operations.jsonl")); err != nil {
+		return nil, err
+	}
+	if e.Snapshots, err = record.Read[record.Snapshot](filepath.Join(dir, "journals.jsonl")); err != nil {
+		return nil, err
+	}
+	for name, state := range agents {
+		if e.Agents[name], err = ReadJournal(state); err != nil {
+			return nil, err
+		}
+	}
+	for _, n := range nodes {
+		node, err := readNode(n)
+		if err != nil {
+			return nil, err
+		}
+		e.Nodes = append(e.Nodes, node)
+	}
+	return e, e.readRows(d)
+}
+
+// ReadJournal reads the journal in an agent's state directory.
+func ReadJournal(state string) (s record.Snapshot, err error) {
+	data, err := os.ReadFile(filepath.Join(state, "journal.json"))
+	if err != nil {
+		return s, err
+	}
+	var file struct {
+		State journal `json:"state"`
+	}
+	if err := json.Unmarshal(data, &file); err != nil {
+		return s, fmt.Errorf("%s: %w", state, err)
+	}
+	j := file.State
+	if j.Enrolled == nil {
+		return s, fs.ErrNotExist
+	}
+	s.Agent, s.Counter, s.Epoch, s.Root, s.Policy = j.DeviceID, j.Enrolled.Counter, j.Enrolled.Epoch, j.Enrolled.Root.Version, j.Enrolled.Policy.Version
+	if j.Enrolled.Accepted != nil {
+		s.Accepted = j.Enrolled.Accepted.Counter
+	}
+	if j.Enrolled.Refusal != nil {
+		s.Refusal = j.Enrolled.Refusal.Code
+	}
+	return s, nil
+}
+
+type journal struct {
+	DeviceID string `json:"device_id"`
+	Enrolled *struct {
+		Counter  int64  `json:"counter"`
+		Epoch    string `json:"epoch"`
+		Root     mark   `json:"root"`
+		Policy   mark   `json:"policy"`
+		Accepted *struct {
+			Counter int64 `json:"counter"`
+		} `json:"accepted"`
+		Refusal *struct {
+			Code string `json:"code"`
+		} `json:"refusal"`
+	} `json:"enrolled"`
+}
+
+type mark struct {
+	Version int64 `json:"version"`
+}
+
+func readNode(dir string) (Node, error) {
+	n := Node{Name: filepath.Base(dir)}
+	data, err := os.ReadFile(filepath.Join(dir, "instance.json"))
+	if err != nil {
+		return n, err
+	}
+	var outside struct {
+		Fleet string `json:"fleet_id"`
+		Epoch string `json:"epoch"`
+		Mark  int64  `json:"mark"`
+	}
+	if err := json.Unmarshal(data, &outside); err != nil {
+		return n, fmt.Errorf("%s: instance.json: %w", dir, err)
+	}
+	n.Fleet, n.Epoch, n.Mark = outside.Fleet, outside.Epoch, outside.Mark
+	data, err = os.ReadFile(filepath.Join(dir, "revocations.jsonl"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return n, nil
+	}
+	if err != nil {
+		return n, err
+	}
+	n.Revoked, n.Torn = revocations(data)
+	return n, nil
+}
+
+// revocations reads the whole lines of the journal; what a crash left of a last
+// one was not acknowledged.
+func revocations(data []byte) (ids []string, torn bool) {
+	whole := data[:bytes.LastIndexByte(data, '\n')+1]
+	for lines := bufio.NewScanner(bytes.NewReader(whole)); lines.Scan(); {
+		var r struct {
+			Device string `json:"device_id"`
+		}
+		if json.Unmarshal(lines.Bytes(), &r) != nil || r.Device == "" {
+			torn = true
+			continue
+		}
+		ids = append(ids, r.Device)
+	}
+	return ids, torn
+}
+
+func (e *Evidence) readRows(d *sql.DB) error {
+	return errors.Join(
+		d.QueryRow("SELECT fleet_id, epoch, mark, behind_since FROM instance").Scan(&e.Instance.Fleet, &e.Instance.Epoch, &e.Instance.Mark, &e.Instance.Behind),
+		each(d, `SELECT d.device_id, d.enrollment_id, d.state, d.held_reason, c.counter, c.fingerprint, c.gate
+			FROM devices d JOIN device_counters c ON c.device_id = d.device_id`, func(scan func(...any) error) error {
+			var v Device
+			err := scan(&v.ID, &v.Enrollment, &v.State, &v.Held, &v.Counter, &v.Fingerprint, &v.Gate)
+			e.Devices[v.ID] = v
+			return err
+		}),
+		each(d, "SELECT note, id, uses, max_uses FROM enroll_tokens", func(scan func(...any) error) error {
+			var note string
+			var v Token
+			err := scan(&note, &v.ID, &v.Uses, &v.MaxUses)
+			if _, twice := e.Tokens[note]; twice {
+				note += " (again) " + v.ID
+			}
+			e.Tokens[note] = v
+			return err
+		}),
+		each(d, "SELECT id, token_id, device_id, state, fingerprint FROM enrollments", func(scan func(...any) error) error {
+			var v Enrollment
+			err := scan(&v.ID, &v.Token, &v.Device, &v.State, &v.Fingerprint)
+			e.Enrollments = append(e.Enrollments, v)
+			return err
+		}),
+		each(d, "SELECT fingerprint, device_id, enrollment_id, revoked_at FROM certificates WHERE kind = 'device'", func(scan func(...any) error) error {
+			var v Certificate
+			var at int64
+			err := scan(&v.Fingerprint, &v.Device, &v.Enrollment, &at)
+			v.Revoked = at != 0
+			e.Certificates = append(e.Certificates, v)
+			return err
+		}),
+		each(d, "SELECT action, object_id, result, reason, details FROM audit_entries", func(scan func(...any) error) error {
+			var v Entry
+			err := scan(&v.Action, &v.Object, &v.Result, &v.Reason, &v.Details)
+			e.Audit = append(e.Audit, v)
+			return err
+		}),
+	)
+}
+
+func each(d *sql.DB, query string, row func(scan func(...any) error) error) error {
+	rows, err := d.Query(query)
+	if err != nil {
+		return fmt.Errorf("%s: %w", query, err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := row(rows.Scan); err != nil {
+			return fmt.Errorf("%s: %w", query, err)
+		}
+	}
+	return rows.Err()
+}

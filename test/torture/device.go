@@ -1,0 +1,197 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/torture/record"
+)
+
+// device is the device's side of the protocol, that writes down what it is
+// answered. Beats may overlap when their caller numbers them.
+type device struct {
+	s          *site
+	id         string
+	enrollment string
+	key        *ecdsa.PrivateKey
+	chain      [][]byte
+	boot       string
+	pollNonce  string
+	transports []*http.Transport // a node each
+
+	counter atomic.Int64
+	epoch   string
+	nonce   string
+	receipt string
+}
+
+// newID is a random UUID (RFC 9562 section 5.4).
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+func (s *site) newDevice(id string) (*device, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	d := &device{s: s, id: id, enrollment: newID(), key: key, boot: newID()}
+	for range s.nodes {
+		d.transports = append(d.transports, &http.Transport{
+			MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: patience,
+			TLSClientConfig: certs.ClientTLS(s.authorities, "localhost", func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				if d.chain == nil {
+					return &tls.Certificate{}, nil
+				}
+				return &tls.Certificate{Certificate: d.chain, PrivateKey: d.key}, nil
+			}),
+		})
+	}
+	return d, nil
+}
+
+// close ends its connections.
+func (d *device) close() {
+	for _, t := range d.transports {
+		t.CloseIdleConnections()
+	}
+}
+
+// patience is how long a caller waits for an answer.
+const patience = 5 * time.Second
+
+// post sends a body to a node. The result is record.OK, the code of a refusal, or
+// record.Unknown with what is known of it.
+func (d *device) post(node int, path string, in, out any) (result, text string, p *protocol.Problem) {
+	body, raw := in.([]byte)
+	if !raw {
+		var err error
+		if body, err = json.Marshal(in); err != nil {
+			return record.Unknown, err.Error(), nil
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.s.nodes[node].machineURL()+path, bytes.NewReader(body))
+	if err != nil {
+		return record.Unknown, err.Error(), nil
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return answer(d.transports[node], req, out)
+}
+
+// answer makes a request. What a server says is its own trouble, or of something
+// in between, says nothing of what was done.
+func answer(transport http.RoundTripper, req *http.Request, out any) (result, text string, p *protocol.Problem) {
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return record.Unknown, err.Error(), nil
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
+	if err != nil {
+		return record.Unknown, err.Error(), nil
+	}
+	if resp.StatusCode < 300 {
+		if out != nil && len(data) > 0 {
+			if err := json.Unmarshal(data, out); err != nil {
+				return record.Unknown, err.Error(), nil
+			}
+		}
+		return record.OK, "", nil
+	}
+	p = &protocol.Problem{}
+	if err := json.Unmarshal(data, p); err != nil || p.Code == "" {
+		return record.Unknown, fmt.Sprintf("%s, and not a problem: %.100s", resp.Status, data), nil
+	}
+	if resp.StatusCode >= 500 || p.Code == protocol.CodeNotReady {
+		return record.Unknown, string(p.Code) + ": " + p.Detail, p
+	}
+	return string(p.Code), "", p
+}
+
+// ask asks to join by a token, known by its note.
+func (d *device) ask(node int, note, secret string) string {
+	csr, err := certs.NewRequest(d.id, d.key)
+	if err != nil {
+		return err.Error()
+	}
+	op := record.Op{Kind: record.Enroll, Device: d.id, Enrollment: d.enrollment, Token: note, Node: node, Begin: d.s.since()}
+	var a protocol.EnrollAnswer
+	op.Result, op.Text, _ = d.post(node, protocol.PathEnroll, &protocol.EnrollRequest{
+		Protocol: protocol.Version, EnrollmentID: d.enrollment, DeviceID: d.id, Token: secret, CSR: csr, Facts: protocol.Facts{"os": "linux"},
+	}, &a)
+	if op.Result == record.OK {
+		d.pollNonce = a.Nonce
+	}
+	d.s.note(op)
+	return op.Result
+}
+
+// fetch asks for the certificate of an enrollment.
+func (d *device) fetch(node int) string {
+	op := record.Op{Kind: record.Fetch, Device: d.id, Enrollment: d.enrollment, Node: node, Begin: d.s.since()}
+	defer func() { d.s.note(op) }()
+	payload, err := json.Marshal(protocol.EnrollPoll{EnrollmentID: d.enrollment, Nonce: d.pollNonce, CAFingerprint: d.s.fingerprint})
+	if err != nil {
+		return err.Error()
+	}
+	signer, err := signing.NewSigner(signing.PurposeEnrollPoll, d.key)
+	if err != nil {
+		return err.Error()
+	}
+	envelope, err := signing.Seal(context.Background(), signing.PurposeEnrollPoll, payload, signer)
+	if err != nil {
+		return err.Error()
+	}
+	body, err := envelope.Marshal()
+	if err != nil {
+		return err.Error()
+	}
+	var r protocol.EnrollResult
+	op.Result, op.Text, _ = d.post(node, protocol.EnrollPollPath(d.enrollment), body, &r)
+	if op.Result == record.OK && r.State != protocol.EnrollIssued {
+		op.Result = string(r.State)
+	}
+	if op.Result == record.OK {
+		d.chain, d.epoch = r.Certificates, r.Epoch
+		d.close() // the connections of before presented nothing
+	}
+	return op.Result
+}
+
+// beat sends a heartbeat with a counter. keep stores what the answer gives, which
+// only one beat at a time may.
+func (d *device) beat(node int, counter int64, keep bool) string {
+	op := record.Op{Kind: record.Heartbeat, Device: d.id, Epoch: d.epoch, Counter: counter, Node: node, Begin: d.s.since()}
+	var a protocol.HeartbeatAnswer
+	var p *protocol.Problem
+	op.Result, op.Text, p = d.post(node, protocol.PathHeartbeat, &protocol.Heartbeat{
+		Protocol: protocol.Version, DeviceID: d.id, EnrollmentID: d.enrollment, Counter: counter, Epoch: d.epoch, BootID: d.boot,
+		AgentVersion: "1.0.0", Nonce: d.nonce, Receipt: d.receipt,
+	}, &a)
+	d.s.note(op)
+	switch {
+	case op.Result == record.OK && keep:
+		d.nonce, d.receipt = a.Nonce, a.Receipt
+	case op.Result == string(protocol.CodeEpochChanged) && keep:
+		d.epoch, d.nonce, d.receipt = p.Epoch, p.Nonce, ""
+	}
+	return op.Result
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/torture/record"
+)
+
+// password is that of every account.
+const password = "a long password for tests"
+
+// person is signed in to the admin API of all nodes.
+type person struct {
+	s         *site
+	name      string
+	token     string
+	transport *http.Transport
+}
+
+func (s *site) signIn(name string) (*person, error) {
+	p := &person{s: s, name: name, transport: &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: 10 * time.Second}}
+	var out struct {
+		Token string `json:"token"`
+	}
+	if result, text := p.do(0, http.MethodPost, "/api/admin/login", map[string]string{"name": name, "password": password}, &out); result != record.OK {
+		return nil, fmt.Errorf("%s signs in: %s %s", name, result, text)
+	}
+	p.token = out.Token
+	return p, nil
+}
+
+// do makes one call to a node; see answer.
+func (p *person) do(node int, method, path string, in, out any) (result, text string) {
+	var body io.Reader
+	if in != nil {
+		data, err := json.Marshal(in)
+		if err != nil {
+			return record.Unknown, err.Error()
+		}
+		body = bytes.NewReader(data)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, p.s.nodes[node].peopleURL()+path, body)
+	if err != nil {
+		return record.Unknown, err.Error()
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if p.token != "" {
+		req.Header.Set("Authorization", "Bearer "+p.token)
+	}
+	result, text, _ = answer(p.transport, req, out)
+	return result, text
+}
+
+// newToken makes a token that is known by its note, and returns its secret.
+func (p *person) newToken(node int, note string, uses int) (secret, result string) {
+	op := record.Op{Kind: record.Token, Token: note, Uses: uses, Node: node, Begin: p.s.since()}
+	var out struct {
+		Secret string `json:"secret"`
+	}
+	op.Result, op.Text = p.do(node, http.MethodPost, "/api/enroll-tokens", map[string]any{"note": note, "uses": uses, "life_seconds": 86400}, &out)
+	p.s.note(op)
+	return out.Secret, op.Result
+}
+
+// act does something to a device, for a reason that no other act has.
+func (p *person) act(node int, kind, deviceID string) string {
+	path := map[string]string{record.Suspend: "suspend", record.Resume: "resume", record.Resync: "resync", record.Revoke: "certificate/revoke"}[kind]
+	op := record.Op{Kind: kind, Device: deviceID, Node: node, Reason: newID(), Begin: p.s.since()}
+	op.Result, op.Text = p.do(node, http.MethodPost, "/api/devices/"+deviceID+"/"+path, map[string]string{"reason": op.Reason}, nil)
+	p.s.note(op)
+	return op.Result
+}
