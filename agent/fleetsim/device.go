@@ -136,7 +136,7 @@ func (d *device) live(ctx context.Context, part float64) {
 // that is still to come is nil once it was met, and no storm is nobody's.
 func (d *device) finished(storm <-chan struct{}) bool {
 	waits := storm != nil && d.fleet.storm > 0 && d.bad == ""
-	return d.fleet.options.rounds > 0 && d.rounds >= d.fleet.options.rounds && !waits
+	return d.fleet.rounds > 0 && d.rounds >= d.fleet.rounds && !waits
 }
 
 // interval is the one asked for, or the server's.
