@@ -37,8 +37,8 @@ type device struct {
 	bad       string // a kind, "" for an honest device
 	took      time.Duration
 	sent      []byte // the last body, kept by bad ones
-	rounds    int
-	failures  int // in a row
+	rounds    int    // accepted, or acts of a bad one
+	failures  int    // in a row
 }
 
 // openDevice reads and verifies a device's state as the agent does when it starts.
@@ -111,7 +111,7 @@ func (d *device) live(ctx context.Context, part float64) {
 	storm := d.fleet.storming
 	first := max(d.interval(), time.Second)
 	wait := time.Duration(part * float64(first))
-	for {
+	for !d.finished(storm) {
 		end := waited
 		if wait > 0 {
 			end = pause(ctx, wait, storm)
@@ -130,6 +130,13 @@ func (d *device) live(ctx context.Context, part float64) {
 			wait = d.beat(ctx)
 		}
 	}
+}
+
+// finished says whether a run by rounds has what it wants of this device: a storm
+// that is still to come is nil once it was met, and no storm is nobody's.
+func (d *device) finished(storm <-chan struct{}) bool {
+	waits := storm != nil && d.fleet.storm > 0 && d.bad == ""
+	return d.fleet.rounds > 0 && d.rounds >= d.fleet.rounds && !waits
 }
 
 // interval is the one asked for, or the server's.
@@ -160,6 +167,7 @@ func (d *device) beat(ctx context.Context) time.Duration {
 		return 0
 	case err == nil:
 		d.failures = 0
+		d.rounds++
 		d.fleet.tally.accepted(d.took)
 		return d.next()
 	}
@@ -204,6 +212,7 @@ func (d *device) comeBack(ctx context.Context) {
 		err := d.link.Once(ctx)
 		if err == nil {
 			d.failures = 0
+			d.rounds++
 			d.fleet.tally.accepted(d.took)
 			d.fleet.tally.storm.served(time.Now())
 			return

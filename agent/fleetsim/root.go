@@ -39,6 +39,7 @@ type options struct {
 	paced    bool // interval was given; otherwise the server says
 	jitter   float64
 	duration time.Duration
+	rounds   int
 	atOnce   int
 	storm    time.Duration
 	bad      float64
@@ -91,6 +92,7 @@ somebody approves them.`,
 	f.DurationVar(&o.interval, "interval", 0, "time between a device's heartbeats, 0s for none; without this flag as the server says")
 	f.Float64Var(&o.jitter, "jitter", 0.1, "by which share of the interval a heartbeat may come early")
 	f.DurationVar(&o.duration, "duration", 30*time.Second, "how long to send heartbeats; 0s only enrolls")
+	f.IntVar(&o.rounds, "rounds", 0, "end before --duration once each device has had so many heartbeats accepted, and is back from a storm; 0 for the whole time")
 	f.IntVar(&o.atOnce, "at-once", 0, "most heartbeats on their way at once, 0 for no limit")
 	f.DurationVar(&o.storm, "storm", 0, "after this time drop all connections and have all devices come back at once")
 	f.Float64Var(&o.bad, "bad", 0, "which share of the devices is bad, 0 to 1")
@@ -122,8 +124,8 @@ func (o *options) check() error {
 		return fmt.Errorf("--duration must be at most %s", maxDuration)
 	case o.storm < 0 || o.storm >= max(o.duration, 1):
 		return errors.New("--storm must come before --duration is over")
-	case o.atOnce < 0 || o.bad < 0 || o.bad > 1 || len(o.cpuOf) > maxProbed:
-		return errors.New("--at-once, --bad or --cpu-of is out of range")
+	case o.atOnce < 0 || o.rounds < 0 || o.bad < 0 || o.bad > 1 || len(o.cpuOf) > maxProbed:
+		return errors.New("--at-once, --rounds, --bad or --cpu-of is out of range")
 	case o.output != "text" && o.output != "json":
 		return errors.New("--output must be text or json")
 	case o.token != "" && o.tokenFile != "":
