@@ -114,7 +114,7 @@ func (p *program) commandSend() *cobra.Command {
 		}
 		return o.show(sent, func(w io.Writer) {
 			if dry {
-				row(w, fmt.Sprintf("It would go to %d devices; nothing was stored.", sent.Targets))
+				row(w, "It would go to "+counted(int64(sent.Targets), "device")+"; nothing was stored.")
 				for _, id := range sent.FirstTargets {
 					row(w, "  "+id)
 				}
@@ -124,7 +124,7 @@ func (p *program) commandSend() *cobra.Command {
 				return
 			}
 			row(w, "command", sent.ID)
-			row(w, "for", fmt.Sprintf("%d devices, until %s", sent.Targets, when(sent.NotAfter)))
+			row(w, "for", counted(int64(sent.Targets), "device")+", until "+when(sent.NotAfter))
 			if sent.NeedsReview {
 				row(w, "waits for", "a second person: sentinel-server command approve "+sent.ID)
 			} else {
@@ -200,7 +200,7 @@ func (p *program) awaitCommand(ctx context.Context, o *operate, api *client, id 
 			return err
 		}
 		over := slices.Contains([]string{"done", "rejected", "cancelled", "expired"}, c.State)
-		line := fmt.Sprintf("%s: %s of %d devices", c.State, counted(c.Counts), c.Targets)
+		line := fmt.Sprintf("%s: %s of %s", c.State, tally(c.Counts), counted(int64(c.Targets), "device"))
 		switch {
 		case progress:
 			fmt.Fprintf(p.err, "\r\x1b[K%s", line)
@@ -228,7 +228,7 @@ func (p *program) awaitCommand(ctx context.Context, o *operate, api *client, id 
 	}
 }
 
-func counted(counts map[string]int) string {
+func tally(counts map[string]int) string {
 	var parts []string
 	for _, state := range []string{"queued", "delivered", "acknowledged", "succeeded", "failed", "expired", "cancelled"} {
 		if n := counts[state]; n > 0 {
@@ -281,7 +281,7 @@ func (p *program) commandShow() *cobra.Command {
 		path := "/api/commands/" + url.PathEscape(args[0])
 		var cmd commandPage
 		if err := api.do(c.Context(), "GET", path, nil, &cmd); err != nil {
-			return err
+			return notFound(err, "command", args[0], "command list")
 		}
 		if state != "" {
 			var list page[commandTarget]
@@ -312,7 +312,7 @@ func showCommand(w io.Writer, c *commandPage) {
 	if c.SignedBy != "" {
 		row(w, "signed", when(c.SignedAt)+" with key "+c.SignedBy)
 	}
-	row(w, "devices", fmt.Sprintf("%d: %s", c.Targets, counted(c.Counts)))
+	row(w, "devices", fmt.Sprintf("%d: %s", c.Targets, tally(c.Counts)))
 	fmt.Fprintln(w)
 	row(w, "DEVICE", "STATE", "WHY", "GIVEN", "ACKNOWLEDGED", "ENDED", "SAYS")
 	for _, t := range c.FirstTargets {
@@ -355,15 +355,15 @@ func (p *program) commandCancel() *cobra.Command {
 			Running   int `json:"running"`
 		}
 		if err := api.do(c.Context(), "POST", "/api/commands/"+url.PathEscape(args[0])+"/cancel", map[string]string{"reason": reason}, &done); err != nil {
-			return err
+			return notFound(err, "command", args[0], "command list")
 		}
 		return o.show(done, func(w io.Writer) {
-			row(w, fmt.Sprintf("Cancelled for %d devices that were never given it.", done.Cancelled))
+			row(w, "Cancelled for "+counted(int64(done.Cancelled), "device")+" that had not been given it.")
 			if done.MayRun > 0 {
-				row(w, fmt.Sprintf("%d devices were given it and have not answered yet: they may run it all the same.", done.MayRun))
+				row(w, counted(int64(done.MayRun), "device")+" had been given it and did not answer yet: it may run there all the same.")
 			}
 			if done.Running > 0 {
-				row(w, fmt.Sprintf("%d devices run it already, or did; their results will still be taken.", done.Running))
+				row(w, counted(int64(done.Running), "device")+" had acknowledged it: it runs there, or did, and the result will still be taken.")
 			}
 		})
 	})
@@ -384,14 +384,14 @@ func (p *program) commandDecide(decision, short string) *cobra.Command {
 		path := "/api/commands/" + url.PathEscape(args[0])
 		var cmd commandPage
 		if err := api.do(c.Context(), "GET", path, nil, &cmd); err != nil {
-			return err
+			return notFound(err, "command", args[0], "command list")
 		}
 		s, err := signing.ReadCommand(cmd.Statement)
 		if err != nil {
 			return fmt.Errorf("the server shows no statement that can be read: %w; do not decide on it", err)
 		}
 		if decision == "approve" {
-			row(p.err, fmt.Sprintf("%s asks for %s%s on %d devices, from %s until %s: %s", s.Requester, s.Kind, statementParameters(s), s.Targets.Count,
+			row(p.err, fmt.Sprintf("%s asks for %s%s on %s, from %s until %s: %s", s.Requester, s.Kind, statementParameters(s), counted(s.Targets.Count, "device"),
 				s.NotBefore.Format(time.RFC3339), s.NotAfter.Format(time.RFC3339), cmd.Reason))
 			for _, t := range s.Targets.Devices {
 				row(p.err, "  "+t.DeviceID)

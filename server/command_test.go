@@ -62,7 +62,7 @@ func TestCommandsFromTheCommandLine(t *testing.T) {
 	olivia.fails("there are: collect-facts, ping", "command", "send", "shell", "--device", "edge-1", "--reason", "x")
 	olivia.fails("whole number", "command", "send", "restart-agent", "--device", "edge-1", "--param", "delay-seconds=soon", "--reason", "x")
 	ben.fails("permission command:create", "command", "send", "ping", "--device", "edge-1", "--reason", "x")
-	if out := olivia.must("command", "send", "ping", "--device", "edge-1", "--reason", "x", "--dry-run"); !strings.Contains(out, "1 devices; nothing was stored") {
+	if out := olivia.must("command", "send", "ping", "--device", "edge-1", "--reason", "x", "--dry-run"); !strings.Contains(out, "1 device; nothing was stored") {
 		t.Errorf("the dry run: %s", out)
 	}
 	var sent sentCommand
@@ -70,7 +70,7 @@ func TestCommandsFromTheCommandLine(t *testing.T) {
 		t.Fatalf("%+v %v", sent, err)
 	}
 	olivia.fails("permission command:review", "command", "approve", sent.ID, "--reason", "x", "--yes")
-	if code, _, errOut := ben.run("no\n", "command", "approve", sent.ID, "--reason", "fine"); code == exitOK || !strings.Contains(errOut, "olivia asks for ping echo=hi there on 1 devices") {
+	if code, _, errOut := ben.run("no\n", "command", "approve", sent.ID, "--reason", "fine"); code == exitOK || !strings.Contains(errOut, "olivia asks for ping echo=hi there on 1 device") {
 		t.Errorf("approved without a yes: %d %s", code, errOut)
 	}
 	if code, _, errOut := ben.run("yes\n", "command", "approve", sent.ID, "--reason", "fine"); code != exitOK {
@@ -89,7 +89,7 @@ func TestCommandsFromTheCommandLine(t *testing.T) {
 	if err := json.Unmarshal([]byte(olivia.must("command", "send", "ping", "--device", "edge-1", "--reason", "look", "-o", "json")), &sent); err != nil {
 		t.Fatal(err)
 	}
-	if out := olivia.must("command", "cancel", sent.ID, "--reason", "never mind"); !strings.Contains(out, "Cancelled for 1 devices") {
+	if out := olivia.must("command", "cancel", sent.ID, "--reason", "never mind"); !strings.Contains(out, "Cancelled for 1 device") {
 		t.Errorf("cancel: %s", out)
 	}
 }

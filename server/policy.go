@@ -170,14 +170,14 @@ func showBundle(w io.Writer, b *signing.PolicyBundle) {
 }
 
 func describeRule(k signing.KindRule) string {
-	text := k.Kind
+	parts := []string{k.Kind}
 	if k.Approvals > 0 {
-		text += fmt.Sprintf(", with %d approvals", k.Approvals)
+		parts = append(parts, "with "+counted(int64(k.Approvals), "approval"))
 	}
 	for _, name := range slices.Sorted(maps.Keys(k.Limits)) {
-		text += fmt.Sprintf(", %s at most %d", name, k.Limits[name])
+		parts = append(parts, fmt.Sprintf("%s at most %d", name, k.Limits[name]))
 	}
-	return text
+	return strings.Join(parts, ", ")
 }
 
 func (p *program) policyList() *cobra.Command {

@@ -82,9 +82,9 @@ func (c *Core) bundleLasts(context.Context) error {
 	const advice = "sign the next one: sentinel-server policy build, policy sign, policy publish"
 	switch left := fleet.Bundle.ExpiresAt.Sub(c.DB.Now()); {
 	case left <= 0:
-		return health.Warning("the policy bundle has expired, and devices do only what needs no approval; " + advice)
+		return health.WarningError("the policy bundle has expired, and devices do only what needs no approval; " + advice)
 	case left < bundleSoon:
-		return health.Warning("the policy bundle expires in " + left.Round(time.Hour).String() + "; " + advice)
+		return health.WarningError("the policy bundle expires in " + left.Round(time.Hour).String() + "; " + advice)
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func (c *Core) bundleLasts(context.Context) error {
 // canCommand warns: everything but commands works without the key.
 func (c *Core) canCommand(context.Context) error {
 	if err := c.Flow.CommandKey(); errors.Is(err, flow.ErrCommandKey) {
-		return health.Warning(err.Error())
+		return health.WarningError(err.Error())
 	}
 	return nil
 }

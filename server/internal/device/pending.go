@@ -8,11 +8,10 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 )
 
-// Pending says what waits for a device, one bit a kind. It comes back from the
-// statement that accepts a heartbeat, so that asking costs nothing; it may be set
-// when nothing waits any more, and is never unset when something does.
-//
-// PendingCommand: a command is to be delivered.
+// PendingCommand is the bit of the pending flag that says that a command is to be
+// delivered. The flag has one bit a kind, and comes back from the statement that
+// accepts a heartbeat, so that asking costs nothing. A bit may be set when nothing
+// waits any more, and is never unset when something does.
 const PendingCommand = 1
 
 // RaisePending sets the bit for those of the devices whose row nobody holds at the

@@ -513,11 +513,11 @@ func TestARevokedDevicesCommandsEnd(t *testing.T) {
 	onBoth(t, func(w *world) {
 		a := w.enrolled("edge-1")
 		w.enrolled("edge-2")
-		running, waiting, unsigned := w.sent("edge-1"), w.sent("edge-1", "edge-2"), ""
+		running, waiting := w.sent("edge-1"), w.sent("edge-1", "edge-2")
 		a.mustBeat()
 		a.acks = []string{running}
 		a.mustBeat()
-		unsigned = w.ask(ping("edge-1"))
+		unsigned := w.ask(ping("edge-1"))
 		w.must(w.Revoke(t.Context(), w.by, "edge-1", "stolen"))
 		w.round()
 		for _, id := range []string{running, waiting, unsigned} {
@@ -533,7 +533,6 @@ func TestWithoutItsKeyInTheBundleNothingIsSigned(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(w *world) {
 		a := w.enrolled("edge-1")
-		listed := w.command
 		other, _, err := signing.GenerateEd25519(signing.PurposeCommand)
 		w.must(err)
 		w.command = other
@@ -547,7 +546,6 @@ func TestWithoutItsKeyInTheBundleNothingIsSigned(t *testing.T) {
 		if w.page(id).State != "open" || w.CommandKey() != nil {
 			t.Errorf("%s %v", w.page(id).State, w.CommandKey())
 		}
-		_ = listed
 	})
 }
 
@@ -665,13 +663,12 @@ func TestThePendingFlagIsNotLost(t *testing.T) {
 func TestARestoreEndsWhatWasUnderWay(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(w *world) {
-		a := w.enrolled("edge-1")
+		w.enrolled("edge-1")
 		id := w.sent("edge-1")
 		_, err := flow.MarkRestored(t.Context(), w.d, w.outside, w.by, nil)
 		w.must(err)
 		w.round()
 		w.expect(id, "edge-1", "cancelled", "database-restored")
-		_ = a
 	})
 }
 

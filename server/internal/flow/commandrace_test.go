@@ -144,7 +144,7 @@ func race(one, two *world, a *agent, id string) (history []porcupine.Operation, 
 	both.Go(func() {
 		steps := []string{"beat", "ack", "result"}
 		for i, what := range steps {
-			a.on(nodes[rand.IntN(2)]) //nolint:gosec // G404: a test's dice
+			a.on(nodes[rand.IntN(2)])
 			switch what {
 			case "ack":
 				a.acks = []string{id}
@@ -161,7 +161,7 @@ func race(one, two *world, a *agent, id string) (history []porcupine.Operation, 
 		}
 	})
 	both.Go(func() {
-		time.Sleep(time.Duration(rand.IntN(12)) * time.Millisecond) //nolint:gosec // G404: as above. It spreads the cancels over the device's three steps
+		time.Sleep(time.Duration(rand.IntN(12)) * time.Millisecond) // over the device's three steps
 		record(1, func() step {
 			done, err := two.CancelCommand(context.Background(), two.by, id, "race")
 			return step{what: "cancel", cancel: done, err: err}

@@ -23,7 +23,7 @@ func TestRandomActsNeverChangeWhatHasEnded(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(w *world) {
 		seed := rand.Uint64()
-		r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // G404: a test's dice
+		r := rand.New(rand.NewPCG(seed, 0))
 		devices := []*agent{w.enrolled("edge-1"), w.enrolled("edge-2"), w.enrolled("edge-3")}
 		var ids []string
 		ended := map[string]string{}  // command and device -> all that is stored of it

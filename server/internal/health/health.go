@@ -19,10 +19,10 @@ type Check struct {
 	Ask  func(ctx context.Context) error // nil: it holds
 }
 
-// Warning is what a check says that holds, but not for long, or not for everything.
-type Warning string
+// WarningError is what a check says that holds, but not for long, or not for everything.
+type WarningError string
 
-func (w Warning) Error() string { return string(w) }
+func (w WarningError) Error() string { return string(w) }
 
 // Result is the answer of one check.
 type Result struct {
@@ -72,7 +72,7 @@ func (s *Service) Ready(ctx context.Context) Report {
 		wg.Go(func() {
 			report.Checks[i] = Result{Name: c.Name, OK: true}
 			if err := c.Ask(ctx); err != nil {
-				_, holds := errors.AsType[Warning](err)
+				_, holds := errors.AsType[WarningError](err)
 				report.Checks[i] = Result{Name: c.Name, OK: holds, Reason: err.Error()}
 			}
 		})
