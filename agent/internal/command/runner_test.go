@@ -223,7 +223,7 @@ func TestOneBadCommandHoldsUpNoOther(t *testing.T) {
 		withAgent(t, func(t *testing.T, a *agent) {
 			a.renew = func(context.Context) Reason { panic("boom") }
 			a.deliver(a.Deliver(t, a.statement(1, "rotate-certificate")), a.Deliver(t, a.statement(2, "ping")))
-			if _, results := a.beat(); results[id(1)].Reason != string(Crashed) || results[id(2)].Status != signing.Succeeded {
+			if _, results := a.beat(); results[id(1)] == nil || results[id(1)].Reason != string(Crashed) || results[id(2)].Status != signing.Succeeded {
 				t.Errorf("%v", results)
 			}
 		})
