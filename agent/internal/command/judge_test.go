@@ -53,11 +53,11 @@ func TestACommandIsDoneOnlyIfEverythingAllowsIt(t *testing.T) {
 		"too long": {deliver: func(_ *fleet, d *protocol.CommandDelivery) {
 			d.Statement = json.RawMessage(strings.Repeat("x", protocol.MaxStatement+1))
 		}, want: Malformed},
-		"nothing":                {deliver: func(_ *fleet, d *protocol.CommandDelivery) { d.Statement = nil }, want: Malformed},
-		"a proof that is none":   {deliver: func(_ *fleet, d *protocol.CommandDelivery) { d.Proof = json.RawMessage(`{"x":1}`) }, want: Malformed},
-		"by another fleet's key": {fleet: func(t *testing.T, f *fleet) { f.Commander = agenttest.Signer(t, signing.PurposeCommand) }, want: UnknownSigner},
-		"a bundle in its place":  {deliver: func(f *fleet, d *protocol.CommandDelivery) { d.Statement, _ = f.BundleWith(t, f.root.Digest, 9, nil) }, want: UnknownSigner},
-		"changed after signing":  {deliver: func(_ *fleet, d *protocol.CommandDelivery) { d.Statement = changed(t, d.Statement) }, want: BadSignature},
+		"nothing":                     {deliver: func(_ *fleet, d *protocol.CommandDelivery) { d.Statement = nil }, want: Malformed},
+		"a proof that is none":        {deliver: func(_ *fleet, d *protocol.CommandDelivery) { d.Proof = json.RawMessage(`{"x":1}`) }, want: Malformed},
+		"by the key of another fleet": {fleet: func(t *testing.T, f *fleet) { f.Commander = agenttest.Signer(t, signing.PurposeCommand) }, want: UnknownSigner},
+		"a bundle in its place":       {deliver: func(f *fleet, d *protocol.CommandDelivery) { d.Statement, _ = f.BundleWith(t, f.root.Digest, 9, nil) }, want: UnknownSigner},
+		"changed after signing":       {deliver: func(_ *fleet, d *protocol.CommandDelivery) { d.Statement = changed(t, d.Statement) }, want: BadSignature},
 		"by a key that the bundle in force has dropped": {fleet: func(t *testing.T, f *fleet) {
 			f.put(t, 4, func(b *signing.PolicyBundle) {
 				b.CommandKeys = []signing.Key{agenttest.Signer(t, signing.PurposeCommand).Key()}
@@ -103,7 +103,7 @@ func TestACommandIsDoneOnlyIfEverythingAllowsIt(t *testing.T) {
 		"with a parameter of another kind": {change: func(s *signing.CommandStatement) {
 			s.Parameters = map[string]signing.Parameter{"delay-seconds": signing.Number(1)}
 		}, want: BadParameter},
-		"with a parameter beyond the rule's limit": {
+		"with a parameter beyond the limit": {
 			change: func(s *signing.CommandStatement) {
 				s.Parameters = map[string]signing.Parameter{"echo": signing.Text("12345")}
 			},

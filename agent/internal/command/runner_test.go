@@ -29,7 +29,7 @@ type agent struct {
 	nudges  int
 	renew   func(ctx context.Context) Reason
 	runner  *Runner
-	ended   error // what Run returned
+	ended   chan error // what Run returned
 	stop    func()
 }
 
@@ -65,10 +65,11 @@ func (a *agent) start(bootID string) {
 	}
 	ctx, cancel := context.WithCancel(a.t.Context())
 	done := make(chan struct{})
-	a.ended = nil
+	a.ended = make(chan error, 1)
+	runner, ended := a.runner, a.ended
 	go func() {
 		defer close(done)
-		a.ended = a.runner.Run(ctx)
+		ended <- runner.Run(ctx)
 	}()
 	a.stop = func() {
 		cancel()
@@ -223,7 +224,7 @@ func TestOneBadCommandHoldsUpNoOther(t *testing.T) {
 		withAgent(t, func(t *testing.T, a *agent) {
 			a.renew = func(context.Context) Reason { panic("boom") }
 			a.deliver(a.Deliver(t, a.statement(1, "rotate-certificate")), a.Deliver(t, a.statement(2, "ping")))
-			if _, results := a.beat(); results[id(1)].Reason != string(Crashed) || results[id(2)].Status != signing.Succeeded {
+			if _, results := a.beat(); results[id(1)] == nil || results[id(1)].Reason != string(Crashed) || results[id(2)].Status != signing.Succeeded {
 				t.Errorf("%v", results)
 			}
 		})
@@ -289,13 +290,14 @@ func TestWhatACrashInterruptedIsUnknownAndARestartSucceeded(t *testing.T) {
 			t.Errorf("before the restart: %v", results)
 		}
 		time.Sleep(29 * time.Second)
-		if a.ended != nil {
+		synctest.Wait()
+		if len(a.ended) != 0 {
 			t.Fatal("too early")
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if !errors.Is(a.ended, ErrRestart) {
-			t.Fatalf("ended with %v", a.ended)
+		if err := <-a.ended; !errors.Is(err, ErrRestart) {
+			t.Fatalf("ended with %v", err)
 		}
 		a.stop()
 		a.start(boot)

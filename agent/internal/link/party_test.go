@@ -115,10 +115,10 @@ func TestANudgeBringsTheNextHeartbeatSoonUnlessTheServerIsUnwell(t *testing.T) {
 			t.Parallel()
 			inWorld(t, func(t *testing.T, w *world) {
 				w.answer = c.answer
-				go func() {
+				w.beside = func(l *Link) {
 					time.Sleep(500 * time.Millisecond)
-					c.nudge(w.running)
-				}()
+					c.nudge(l)
+				}
 				w.run(c.want + time.Second)
 				if len(w.at) < 2 || w.at[1] > c.want || w.at[1] < c.least {
 					t.Errorf("spoke at %v", w.at)
@@ -131,12 +131,12 @@ func TestANudgeBringsTheNextHeartbeatSoonUnlessTheServerIsUnwell(t *testing.T) {
 func TestNudgesDoNotAddUp(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
-		go func() {
+		w.beside = func(l *Link) {
 			for range 200 {
 				time.Sleep(100 * time.Millisecond)
-				w.running.Nudge()
+				l.Nudge()
 			}
-		}()
+		}
 		w.run(20 * time.Second)
 		if n := len(w.beats); n < 5 || n > 21 {
 			t.Errorf("%d heartbeats in 20 seconds", n)

@@ -33,7 +33,7 @@ type world struct {
 	random  float64                                                     // 0: no wait is shortened, 0.5: all by half their range
 	answer  func(w http.ResponseWriter, hb protocol.Heartbeat, nth int) // nil accepts
 	parties []Party
-	running *Link // the last one
+	beside  func(*Link) // runs beside the link, if there is one
 
 	mu    sync.Mutex
 	beats []protocol.Heartbeat
@@ -128,8 +128,11 @@ func (w *world) run(d time.Duration) {
 	defer transport.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(w.t.Context(), d)
 	defer cancel()
-	w.running = w.link(NewClient(server, transport))
-	if err := w.running.Run(ctx); err != nil {
+	l := w.link(NewClient(server, transport))
+	if w.beside != nil {
+		go w.beside(l)
+	}
+	if err := l.Run(ctx); err != nil {
 		w.t.Errorf("Run: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -318,7 +319,7 @@ func (o *office) poll(path string, body []byte) (*protocol.EnrollResult, error) 
 	if p.Nonce != o.nonce {
 		return nil, &link.RefusalError{Status: 409, Problem: protocol.Problem{Code: protocol.CodeNonceStale, Nonce: o.nonce}}
 	}
-	o.nonce += "+"
+	o.nonce = fmt.Sprintf("nonce-%d", o.polls)
 	result := &protocol.EnrollResult{EnrollmentID: asked.RequestID, State: protocol.EnrollPending, Nonce: o.nonce, PollAfterSeconds: 5}
 	if o.pending--; o.pending < 0 {
 		result.State, result.Certificates, result.Epoch = protocol.EnrollIssued, o.issue(csr.PublicKey), agenttest.NextEpoch
