@@ -61,7 +61,7 @@ func (p *program) tokenCreate() *cobra.Command {
 		}
 		return o.show(t, func(w io.Writer) {
 			row(w, "token", t.Secret)
-			row(w, "valid", fmt.Sprintf("%s, until %s", plural(t.MaxUses, "use"), when(t.ExpiresAt)))
+			row(w, "valid", fmt.Sprintf("%s, until %s", counted(t.MaxUses, "use"), when(t.ExpiresAt)))
 			fmt.Fprintf(w, "\nIt is not shown again. On the device, as root (or with --state-dir and a directory of your own):\n\n%s\n", plain(t.Command))
 			fmt.Fprintln(w, "\nPasted like this the device trusts the fleet root that it is shown. Better: give it the root's\ndigest by another way than this server, with --fleet-root (see: sentinel-server fleet).")
 		})

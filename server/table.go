@@ -98,8 +98,8 @@ func notFound(err error, what, id, list string) error {
 	return err
 }
 
-// plural is a number with its noun.
-func plural(n int64, noun string) string {
+// counted is a number with its noun.
+func counted(n int64, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
