@@ -21,7 +21,8 @@ func (p *program) dbCommand() *cobra.Command {
 	restored := &cobra.Command{
 		Use: "mark-restored", Short: "Say that the database came from a backup",
 		Long: `mark-restored says that the database came from a backup. It begins a new epoch:
-enrollment tokens, pending reviews and sign-ins of before are void, captured
+enrollment tokens, pending reviews, certificates that wait for their first use and
+sign-ins of before are void, captured
 heartbeats are worth nothing, and every revocation in this node's journal is in
 force again. Devices go on by themselves.
 

@@ -48,6 +48,7 @@ type devicePage struct {
 		HoldsUntil  *time.Time `json:"holds_until,omitempty"`
 		EvaluatedAt *time.Time `json:"evaluated_at,omitempty"`
 	} `json:"trust"`
+	Identity     *identityRequest `json:"identity_request,omitempty"`
 	Certificates []struct {
 		Serial        string     `json:"serial"`
 		Fingerprint   string     `json:"fingerprint"`
@@ -65,6 +66,7 @@ func (p *program) deviceCommand() *cobra.Command {
 		p.deviceAct("suspend", "suspend", "Stop a device until it is resumed", "Suspended"),
 		p.deviceAct("resume", "resume", "End a suspension", "Resumed"),
 		p.deviceAct("resync", "resync", "End a hold after a counter went back", "Resynced"),
+		p.identityRequests(), p.decideIdentity("approve", "Let a device go by another key whose code is the one given"), p.decideIdentity("reject", "Refuse a device another key"),
 	)
 	return c
 }
@@ -140,6 +142,15 @@ func explain(w io.Writer, d *devicePage) {
 	}
 	row(w, "state", d.State)
 	row(w, "key code", d.KeyCode)
+	if r := d.Identity; r != nil {
+		row(w, r.Kind, r.State+", new key code "+r.KeyCode+", asked "+when(r.CreatedAt)+" from "+first(r.Source, "-")+", until "+when(r.ExpiresAt))
+		if r.Digest != "" {
+			row(w, "", "digest "+r.Digest)
+		}
+		if r.State == "pending" {
+			row(w, "", "to do: compare the key code with the device's own, then: sentinel-server device identity-approve "+d.DeviceID+" --key-code CODE --reason WHY")
+		}
+	}
 	row(w, "enrolled", when(d.EnrolledAt)+" from "+first(d.Source, "-"))
 	row(w, "last seen", when(d.SeenAt)+", counter "+strconv.FormatInt(d.Counter, 10))
 	row(w, "agent", first(d.AgentVersion, "-"))

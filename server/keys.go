@@ -32,17 +32,29 @@ In a trial the server makes them itself. Elsewhere they are made on another mach
   2. on the other machine: sentinel-server keys ceremony --request request.json --dir KEYS --out founding.json
   3. on the server:        sentinel-server keys install founding.json
 
-Only public parts travel. Keep the directory KEYS offline.`,
+Only public parts travel. Keep the directory KEYS offline.
+
+Issuing authorities are changed the same way, and then activated:
+
+  1. keys request --rotate both --out request.json --roots roots.json
+  2. keys ceremony --rotate --request request.json --roots roots.json --dir KEYS --out rotation.json
+  3. keys install rotation.json
+  4. keys activate device, and keys activate server once every device knows the new fleet root
+
+A trial does it with one command: keys rotate.`,
 	}
-	c.AddCommand(p.keysRequest(), p.keysCeremony(), p.keysInstall(), p.keysShow())
+	c.AddCommand(p.keysRequest(), p.keysCeremony(), p.keysInstall(), p.keysActivate(), p.keysRotate(), p.keysShow())
 	return c
 }
 
 func (p *program) keysRequest() *cobra.Command {
-	var out string
+	var out, rotate, roots string
 	c := &cobra.Command{
 		Use: "request", Short: "Write what the fleet's owner must sign for this server",
 		RunE: p.withCore(func(c *cobra.Command, core *app.Core) error {
+			if rotate != "" {
+				return requestRotation(c, core, rotate, out, roots)
+			}
 			request, err := core.CeremonyRequest(c.Context(), authz.Host("keys request"))
 			if err != nil {
 				return err
@@ -54,11 +66,15 @@ func (p *program) keysRequest() *cobra.Command {
 		}),
 	}
 	c.Flags().StringVar(&out, "out", "request.json", "file to write")
+	c.Flags().StringVar(&rotate, "rotate", "", "make issuing keys that are to follow: device, server, both, or none to change the fleet root only")
+	c.Flags().StringVar(&roots, "roots", "roots.json", "with --rotate: file to write with the fleet roots so far")
 	return c
 }
 
 func (p *program) keysCeremony() *cobra.Command {
-	var in, dir, out string
+	var in, dir, out, roots string
+	var rotate bool
+	var drop []string
 	c := &cobra.Command{
 		Use: "ceremony", Short: "Make the fleet's keys and sign the server's request; needs no server and no network",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -68,6 +84,12 @@ func (p *program) keysCeremony() *cobra.Command {
 			}
 			if _, err := os.Lstat(out); err == nil {
 				return fmt.Errorf("%s stands there already; choose another --out", out)
+			}
+			if rotate {
+				return p.holdRotation(c, request, dir, roots, out, drop)
+			}
+			if len(drop) > 0 {
+				return usageError{errors.New("--drop goes with --rotate")}
 			}
 			owner, err := ceremony.NewOwner(dir)
 			if err != nil {
@@ -89,13 +111,17 @@ func (p *program) keysCeremony() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&in, "request", "request.json", "file made by: keys request")
-	c.Flags().StringVar(&dir, "dir", "fleet-keys", "directory for the new keys")
+	c.Flags().StringVar(&dir, "dir", "fleet-keys", "directory for the new keys; with --rotate, of the keys that are there")
 	c.Flags().StringVar(&out, "out", "founding.json", "file to write")
+	c.Flags().BoolVar(&rotate, "rotate", false, "sign the next fleet root with the keys that are there")
+	c.Flags().StringVar(&roots, "roots", "roots.json", "with --rotate: file made by: keys request --rotate")
+	c.Flags().StringArrayVar(&drop, "drop", nil, "with --rotate: fingerprint of a retired authority to name no more (see: keys show); may be given several times")
 	return c
 }
 
 func (p *program) keysInstall() *cobra.Command {
-	return &cobra.Command{
+	var force bool
+	c := &cobra.Command{
 		Use: "install FILE", Short: "Install what the ceremony made", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			var founding ceremony.Founding
@@ -103,6 +129,9 @@ func (p *program) keysInstall() *cobra.Command {
 				return err
 			}
 			return p.withCore(func(c *cobra.Command, core *app.Core) error {
+				if rotation, ok := founding.Rotation(); ok {
+					return p.installRotation(c, core, rotation, force)
+				}
 				if _, err := core.Policy.Fleet(); err == nil {
 					return policy.ErrFounded
 				}
@@ -118,6 +147,8 @@ func (p *program) keysInstall() *cobra.Command {
 			})(c, nil)
 		},
 	}
+	c.Flags().BoolVar(&force, "force", false, "drop an authority although devices go by its certificates")
+	return c
 }
 
 func (p *program) keysShow() *cobra.Command {
@@ -129,13 +160,20 @@ func (p *program) keysShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			authorities, err := core.PKI.Authorities(c.Context())
+			if err != nil {
+				return err
+			}
 			if output == "json" {
 				return json.NewEncoder(p.out).Encode(map[string]any{
-					"first_root_digest": fleet.FirstDigest, "root": fleet.Root.Root, "root_digest": fleet.Root.Digest, "bundle": fleet.Bundle})
+					"authorities": authorities, "first_root_digest": fleet.FirstDigest, "root": fleet.Root.Root, "root_digest": fleet.Root.Digest, "bundle": fleet.Bundle})
 			}
 			fmt.Fprintf(p.out, "fleet            %s\nfirst root       %s\nroot version     %d\nbundle version   %d, until %s\ntrust domain     %s\n",
 				fleet.Root.Root.FleetID, fleet.FirstDigest, fleet.Root.Root.Version, fleet.Bundle.Version,
 				fleet.Bundle.ExpiresAt.Format(time.RFC3339), fleet.Root.Root.TrustDomain)
+			for _, a := range authorities {
+				fmt.Fprintf(p.out, "authority        %s %s until %s, fingerprint %s\n", a.Kind, a.State, a.NotAfter.Format(time.DateOnly), first(a.Fingerprint, "-"))
+			}
 			return nil
 		}),
 	}

@@ -5,8 +5,13 @@
 ALTER TABLE device_counters ADD COLUMN next_fingerprint TEXT NOT NULL DEFAULT '';
 ALTER TABLE device_counters ADD COLUMN next_until BIGINT NOT NULL DEFAULT 0;
 
+-- SHA-256 of the public key: no key is certified for a device twice.
+ALTER TABLE certificates ADD COLUMN key_digest TEXT NOT NULL DEFAULT '';
+CREATE INDEX certificates_key ON certificates (key_digest) WHERE key_digest <> '';
+
 -- Wishes of devices for a certificate of another key, while their own is valid
--- (renewal) or after it expired (recovery).
+-- (renewal) or after it expired (recovery). The request itself is kept where it is
+-- still needed: when a person decides first.
 CREATE TABLE identity_requests (
     id                TEXT PRIMARY KEY,
     device_id         TEXT NOT NULL REFERENCES devices (device_id),
@@ -14,6 +19,7 @@ CREATE TABLE identity_requests (
     state             TEXT NOT NULL,
     csr               BYTEA NOT NULL,
     csr_digest        TEXT NOT NULL,
+    key_digest        TEXT NOT NULL UNIQUE,
     key_code          TEXT NOT NULL,
     signed_by         TEXT NOT NULL,
     approval_id       TEXT NOT NULL DEFAULT '',
@@ -25,7 +31,7 @@ CREATE TABLE identity_requests (
     decided_at        BIGINT NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX identity_requests_open ON identity_requests (device_id) WHERE state IN ('pending', 'approved', 'issued');
-CREATE INDEX identity_requests_state ON identity_requests (state, created_at);
+CREATE INDEX identity_requests_due ON identity_requests (expires_at) WHERE state IN ('pending', 'approved', 'issued');
 
 -- What devices are to do, as the very bytes that are signed; envelope is empty
 -- until they are. queued is how many of the targets, by position, had their

@@ -32,8 +32,10 @@ type Device struct {
 	Nonce        string
 	Receipt      string
 	Obedience
+	Roots []json.RawMessage // the whole chain, as Trust got it
 
 	s         *Server
+	servers   []*x509.Certificate // as Trust found them
 	pollNonce string
 	transport *http.Transport
 }
@@ -53,20 +55,26 @@ func (s *Server) NewDevice(id string) *Device {
 func (d *Device) At(s *Server) *Device {
 	s.t.Helper()
 	c := *d
-	c.s = s
+	c.s, c.servers = s, nil
 	ca, err := s.app.PKI.Active(certs.KindServer)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	config := certs.ClientTLS([]*x509.Certificate{ca}, "localhost", func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		if c.Chain == nil {
+	c.connect([]*x509.Certificate{ca})
+	return &c
+}
+
+// connect makes the device's connection anew, believing these authorities.
+func (d *Device) connect(servers []*x509.Certificate) {
+	config := certs.ClientTLS(servers, "localhost", func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if d.Chain == nil {
 			return &tls.Certificate{}, nil
 		}
-		return &tls.Certificate{Certificate: c.Chain, PrivateKey: c.Key}, nil
+		return &tls.Certificate{Certificate: d.Chain, PrivateKey: d.Key}, nil
 	})
-	c.transport = &http.Transport{TLSClientConfig: config, MaxIdleConnsPerHost: 1}
-	s.t.Cleanup(c.transport.CloseIdleConnections)
-	return &c
+	config.Time = d.s.options.Now // nil is the machine's clock
+	d.transport = &http.Transport{TLSClientConfig: config, MaxIdleConnsPerHost: 1}
+	d.s.t.Cleanup(d.transport.CloseIdleConnections)
 }
 
 // Hangup closes the device's connection: the next request opens a new one.

@@ -49,6 +49,7 @@ type Deps struct {
 
 	Devices     Devices
 	Enrollments Enrollments
+	Identities  Identities
 	Tokens      Tokens
 	Commands    Commands
 	Policies    Policies

@@ -24,6 +24,7 @@ var otherRoutes = []elsewhere{
 	{http.MethodPost, protocol.PathEnroll, "device-enroll", "A device asks to join (machine listener)", httpkit.Anonymous.String(), protocol.EnrollRequest{}, protocol.EnrollAnswer{}, http.StatusAccepted},
 	{http.MethodPost, protocol.EnrollPollPath("{id}"), "device-enroll-poll", "A device asks after its enrollment; the body is a DSSE envelope over enroll-poll (machine listener)", httpkit.Anonymous.String(), signing.Envelope{}, protocol.EnrollResult{}, http.StatusOK},
 	{http.MethodPost, protocol.PathHeartbeat, "device-heartbeat", "A device's sign of life, over mutual TLS (machine listener)", httpkit.Device.String(), protocol.Heartbeat{}, protocol.HeartbeatAnswer{}, http.StatusOK},
+	{http.MethodPost, protocol.PathRenew, "device-renew", "A device asks for a certificate of another key, over mutual TLS; the body is a DSSE envelope over renewal (machine listener)", httpkit.Device.String(), signing.Envelope{}, protocol.RenewAnswer{}, http.StatusOK},
 	{http.MethodGet, "/api/health/live", "health-live", "Whether the process answers (both listeners)", httpkit.Anonymous.String(), nil, nil, http.StatusOK},
 	{http.MethodGet, "/api/health/ready", "health-ready", "Whether the server may be sent work, and why not: 200 or 503 (both listeners)", httpkit.Anonymous.String(), nil, nil, http.StatusOK},
 	{http.MethodGet, "/api/openapi.json", "openapi", "This document", httpkit.Anonymous.String(), nil, nil, http.StatusOK},

@@ -39,6 +39,8 @@ var matrix = map[string]struct {
 	"POST /api/devices/{device_id}/suspend":            {"operator security admin", "device:suspend", "/api/devices/edge-1/suspend", `{"reason":"x"}`},
 	"POST /api/devices/{device_id}/resume":             {"security", "device:resume", "/api/devices/edge-1/resume", `{"reason":"x"}`},
 	"POST /api/devices/{device_id}/resync":             {"security", "device:resync", "/api/devices/edge-1/resync", `{"reason":"x"}`},
+	"GET /api/identity-requests":                       {"viewer operator approver security admin", "device:read", "/api/identity-requests", ""},
+	"POST /api/devices/{device_id}/identity-review":    {"approver", "identity:review", "/api/devices/edge-1/identity-review", `{"decision":"approve","digest":"x","reason":"x"}`},
 	"GET /api/enrollments":                             {"viewer operator approver security admin", "enrollment:read", "/api/enrollments", ""},
 	"GET /api/enrollments/{id}":                        {"viewer operator approver security admin", "enrollment:read", "/api/enrollments/x", ""},
 	"POST /api/enrollments/{id}/review":                {"approver", "enrollment:review", "/api/enrollments/x/review", `{"decision":"approve","digest":"x","reason":"x"}`},

@@ -17,6 +17,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/view"
@@ -153,6 +154,12 @@ var refusals = []struct {
 	{policy.ErrUnknown, protocol.CodeNotFound, false},
 	{policy.ErrOld, httpkit.CodeConflict, true},
 	{view.ErrCursor, httpkit.CodeInvalid, true},
+	{device.ErrSuspended, httpkit.CodeConflict, true},
+	{device.ErrHeld, httpkit.CodeConflict, true},
+	{device.ErrRevoked, httpkit.CodeConflict, true},
+	{device.ErrCertificate, httpkit.CodeConflict, true},
+	{identity.ErrNone, protocol.CodeNotFound, true},
+	{identity.ErrState, httpkit.CodeConflict, true},
 	{policy.ErrNotFounded, protocol.CodeNotReady, true},
 	{pki.ErrNoAuthority, protocol.CodeNotReady, true},
 }

@@ -40,6 +40,9 @@ func (a *API) routes() {
 	add(a, httpkit.Need(authz.DeviceResume), noContent("/api/devices/{device_id}/resume", "resume-device", "End a suspension"), deviceAct(d.Resume))
 	add(a, httpkit.Need(authz.DeviceResync), noContent("/api/devices/{device_id}/resync", "resync-device", "End a hold after a counter went back"), deviceAct(d.Resync))
 
+	add(a, httpkit.Need(authz.DeviceRead), get("/api/identity-requests", "list-identity-requests", "What devices ask for, another key: those that wait, the oldest first"), a.listIdentities)
+	add(a, httpkit.Need(authz.IdentityReview), post("/api/devices/{device_id}/identity-review", "review-identity", "Let a device go by another key, or refuse it"), a.reviewIdentity)
+
 	add(a, httpkit.Need(authz.EnrollmentRead), get("/api/enrollments", "list-enrollments", "Enrollments, the oldest first"), a.listEnrollments)
 	add(a, httpkit.Need(authz.EnrollmentRead), get("/api/enrollments/{id}", "get-enrollment", "An enrollment with what a decision is about"), a.enrollment)
 	add(a, httpkit.Need(authz.EnrollmentReview), post("/api/enrollments/{id}/review", "review-enrollment", "Let a device in, or refuse it"), a.reviewEnrollment)

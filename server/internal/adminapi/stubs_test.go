@@ -9,6 +9,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/view"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
@@ -34,6 +35,13 @@ func (empty) Reviews(context.Context, string, int, string) ([]view.Review, strin
 }
 func (empty) ReviewOf(context.Context, string) (*view.Review, error) { return nil, admin.ErrNotFound }
 func (empty) Review(context.Context, authz.By, string, flow.Decision) (protocol.EnrollState, error) {
+	return "", admin.ErrNotFound
+}
+
+func (empty) IdentityRequests(context.Context, string, int, string) ([]view.IdentityRequest, string, error) {
+	return nil, "", nil
+}
+func (empty) IdentityReview(context.Context, authz.By, string, flow.Decision) (identity.State, error) {
 	return "", admin.ErrNotFound
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
@@ -160,7 +161,7 @@ func (c *Core) services() error {
 	c.Flow = flow.New(flow.Parts{
 		DB: c.DB, Log: c.Log, Ring: c.Ring, PKI: c.PKI, Policy: c.Policy, Refusals: c.Refusals, Journal: c.Journal, Outside: c.Outside,
 		Settings: flow.Settings{
-			RequireReview: c.Config.RequireNewDeviceApproval, ReviewTTL: c.Config.EnrollmentReviewTTL, MaxPending: c.Config.MaxPendingEnrollments,
+			RequireReview: c.Config.RequireNewDeviceApproval, ReviewRotations: c.Config.RequireRotationApproval, ReviewTTL: c.Config.EnrollmentReviewTTL, MaxPending: c.Config.MaxPendingEnrollments,
 			CertificateLife: c.Config.DeviceCertLifetime, HeartbeatInterval: c.Config.HeartbeatInterval,
 			BatchWindow: c.Config.HeartbeatBatchWindow, BatchSize: c.Config.HeartbeatBatchSize, ReviewCommands: c.Config.DualApprovalCommands,
 		},
@@ -239,6 +240,46 @@ func (c *Core) commandSigner() (signing.Signer, error) {
 		return nil, err
 	}
 	return signing.NewSigner(signing.PurposeCommand, key)
+}
+
+// RotationRequest is what the fleet's owner must sign so that other authorities
+// can follow, with the fleet roots so far.
+func (c *Core) RotationRequest(ctx context.Context, by authz.By, kinds ...certs.Kind) (ceremony.Request, [][]byte, error) {
+	return flow.RotationRequest(ctx, c.DB, c.PKI, by, c.Config.FleetName, kinds...)
+}
+
+// InstallRotation installs what the fleet's owner made of it.
+func (c *Core) InstallRotation(ctx context.Context, by authz.By, r *ceremony.Rotation, force bool) (version int64, err error) {
+	return flow.InstallRotation(ctx, c.DB, c.PKI, c.Policy, by, r, force)
+}
+
+// Activate lets a published authority issue.
+func (c *Core) Activate(ctx context.Context, by authz.By, kind certs.Kind, force bool) error {
+	return flow.ActivateAuthority(ctx, c.DB, c.PKI, by, kind, force)
+}
+
+// ErrNotTrial says that the server does not hold the fleet's own keys.
+var ErrNotTrial = errors.New("only a trial holds the fleet's own keys; elsewhere: sentinel-server keys request --rotate, ceremony --rotate, install, activate")
+
+// PublishTrial has a trial's own keys sign authorities that are to follow, without
+// those that are dropped, and installs the fleet root that names them.
+func (c *Core) PublishTrial(ctx context.Context, by authz.By, drop []string, force bool, kinds ...certs.Kind) (version int64, err error) {
+	if c.Config.Profile != config.Trial {
+		return 0, ErrNotTrial
+	}
+	owner, err := ceremony.LoadOwner(filepath.Join(c.Config.DataDir, keysDir))
+	if err != nil {
+		return 0, err
+	}
+	request, chain, err := c.RotationRequest(ctx, by, kinds...)
+	if err != nil {
+		return 0, err
+	}
+	rotation, err := owner.Rotate(ctx, request, chain, drop, c.DB.Now())
+	if err != nil {
+		return 0, err
+	}
+	return c.InstallRotation(ctx, by, rotation, force)
 }
 
 // Close gives everything back.

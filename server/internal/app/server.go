@@ -153,7 +153,9 @@ func (s *Server) Run(ctx context.Context) error {
 		lifecycle.Part{Name: "heartbeats", Run: s.Flow.RunHeartbeats},
 		lifecycle.Part{Name: "commands", Run: s.Flow.RunCommands},
 		lifecycle.Part{Name: "fleet documents", Run: s.watchDocuments},
+		lifecycle.Part{Name: "renewals", Run: s.Flow.RunRenewals},
 		lifecycle.Part{Name: "upkeep", Run: s.upkeep},
+		lifecycle.Part{Name: "authorities", Run: s.watchAuthorities},
 		lifecycle.Part{Name: "machine listener", Run: serve(machine, s.Machine, serving)},
 		lifecycle.Part{Name: "people listener", Run: serve(people, s.People, serving)},
 		lifecycle.Part{Name: "announce", Run: func(ctx context.Context) error {

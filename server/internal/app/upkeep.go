@@ -29,6 +29,7 @@ func (s *Server) upkeep(ctx context.Context) error {
 		}
 		s.round(ctx, "reevaluate", s.Flow.Reevaluate)
 		s.round(ctx, "expire enrollments", s.Flow.ExpireEnrollments)
+		s.round(ctx, "expire identity requests", s.Flow.ExpireIdentities)
 		s.round(ctx, "refusals", func(ctx context.Context) error { return s.Refusals.Flush(ctx, false) })
 		if round%markEvery == 0 {
 			s.round(ctx, "mark", s.RaiseMark)
@@ -41,6 +42,13 @@ func (s *Server) upkeep(ctx context.Context) error {
 func (s *Server) watchDocuments(ctx context.Context) error {
 	return s.Policy.Watch(ctx, func(err error) {
 		s.Log.ErrorContext(ctx, "fleet documents could not be looked for and are looked for again", "error", err)
+	})
+}
+
+// watchAuthorities takes over what other nodes change about authorities.
+func (s *Server) watchAuthorities(ctx context.Context) error {
+	return s.PKI.Watch(ctx, func(err error) {
+		s.Log.ErrorContext(ctx, "authorities could not be looked for and are looked for again", "error", err)
 	})
 }
 

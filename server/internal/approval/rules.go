@@ -12,10 +12,11 @@ import (
 // Kind names what sort of act is asked for.
 type Kind string
 
-// The kinds: Enrollment lets a device in, Command has devices do something.
+// The kinds of acts.
 const (
-	Enrollment Kind = "enrollment"
-	Command    Kind = "command"
+	Enrollment Kind = "enrollment" // lets a device in
+	Identity   Kind = "identity"   // gives a device another key
+	Command    Kind = "command"    // has devices do something
 )
 
 // State is where a request stands; see the package's documentation.

@@ -68,17 +68,42 @@ var ErrUnknownAction = errors.New("audit: the action is not in the list")
 
 // Write adds an entry to the transaction. Its error must end the transaction.
 func Write(ctx context.Context, tx db.Tx, who Actor, e Entry) error {
+	return WriteAll(ctx, tx, []Act{{who, e}})
+}
+
+// Act is an entry with who acts.
+type Act struct {
+	Actor
+	Entry
+}
+
+// WriteAll is Write of several entries with one statement.
+func WriteAll(ctx context.Context, tx db.Tx, list []Act) error {
+	rows := make([]*Row, len(list))
+	for i, a := range list {
+		var err error
+		if rows[i], err = newRow(tx, a.Actor, a.Entry); err != nil {
+			return err
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return insert(ctx, tx, rows)
+}
+
+func newRow(tx db.Tx, who Actor, e Entry) (*Row, error) {
 	if !known[e.Action] {
-		return fmt.Errorf("%w: %s", ErrUnknownAction, e.Action)
+		return nil, fmt.Errorf("%w: %s", ErrUnknownAction, e.Action)
 	}
 	if e.Result == "" {
 		e.Result = Done
 	}
 	details, err := json.Marshal(cutDetails(e.Details)) // a map's keys come out in order
 	if err != nil {
-		return err
+		return nil, err
 	}
-	row := Row{
+	row := &Row{
 		ID: tx.NewID(), At: tx.At(),
 		ActorKind: who.Kind, ActorID: cut(who.ID), Action: e.Action,
 		ObjectKind: cut(e.ObjectKind), ObjectID: cut(e.ObjectID),
@@ -88,7 +113,7 @@ func Write(ctx context.Context, tx db.Tx, who Actor, e Entry) error {
 	}
 	rand.Read(row.Salts)
 	row.Entry = row.canonical()
-	return insert(ctx, tx, &row)
+	return row, nil
 }
 
 // fieldNames are the committed fields in the order of the canonical bytes and

@@ -113,8 +113,8 @@ func parseCursor(s string) (db.Micros, string, error) {
 	return db.Micros(n), id, nil
 }
 
-func insert(ctx context.Context, tx db.Tx, r *Row) error {
-	if _, err := tx.NewInsert().Model(r).Exec(ctx); err != nil {
+func insert(ctx context.Context, tx db.Tx, rows []*Row) error {
+	if _, err := tx.NewInsert().Model(&rows).Exec(ctx); err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
 	return nil

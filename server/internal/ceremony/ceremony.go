@@ -1,6 +1,8 @@
 // Package ceremony makes what the fleet's owner signs: the certificate root, the
 // issuing authorities' certificates, fleet root and policy bundle, version 1 of each.
 //
+// Later it certifies new authorities, which the next fleet root names (rotate.go).
+//
 // It takes the server's request (public keys only) and gives back one document to
 // install, and needs neither database nor network. In a trial it runs inside the
 // server with keys in the data directory; otherwise on another machine, with keys
@@ -19,6 +21,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keyfile"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
@@ -52,8 +55,8 @@ type AuthorityRequest struct {
 type Founding struct {
 	RootCertificate []byte                 `json:"root_certificate"` // DER
 	Authorities     []AuthorityCertificate `json:"authorities"`
-	FleetRoot       []byte                 `json:"fleet_root"`    // envelope
-	PolicyBundle    []byte                 `json:"policy_bundle"` // envelope
+	FleetRoot       []byte                 `json:"fleet_root"`              // envelope
+	PolicyBundle    []byte                 `json:"policy_bundle,omitempty"` // envelope; none in a Rotation
 }
 
 // AuthorityCertificate answers an AuthorityRequest.
@@ -64,6 +67,7 @@ type AuthorityCertificate struct {
 
 // Owner holds the keys that the fleet's owner signs with.
 type Owner struct {
+	dir          string
 	root, policy signing.Signer
 	certificates crypto.Signer
 }
@@ -73,6 +77,7 @@ const (
 	RootKeyFile        = "fleet-root.key"
 	PolicyKeyFile      = "policy.key"
 	CertificateKeyFile = "certificate-root.key"
+	CertificateFile    = "certificate-root.der" // not secret: the certificate of that key
 )
 
 // NewOwner makes the owner's keys in dir, which must hold none yet.
@@ -121,7 +126,23 @@ func ownerIn(dir string, ed25519, p256 func(path string) (crypto.Signer, error))
 	if err != nil {
 		return nil, err
 	}
-	o := &Owner{certificates: certificates}
+	return newOwner(dir, root, policy, certificates)
+}
+
+// LoadOwner loads the owner's keys from dir.
+func LoadOwner(dir string) (*Owner, error) {
+	var keys [3]crypto.Signer
+	for i, name := range []string{RootKeyFile, PolicyKeyFile, CertificateKeyFile} {
+		var err error
+		if keys[i], err = keyfile.Load(filepath.Join(dir, name)); err != nil {
+			return nil, fmt.Errorf("the owner's keys: %w", err)
+		}
+	}
+	return newOwner(dir, keys[0], keys[1], keys[2])
+}
+
+func newOwner(dir string, root, policy, certificates crypto.Signer) (o *Owner, err error) {
+	o = &Owner{dir: dir, certificates: certificates}
 	if o.root, err = signing.NewSigner(signing.PurposeFleetRoot, root); err != nil {
 		return nil, err
 	}
@@ -135,37 +156,18 @@ func (o *Owner) Hold(ctx context.Context, r Request, now time.Time) (*Founding, 
 		return nil, errors.New("the request is not complete; make it anew: sentinel-server keys request")
 	}
 	now = now.UTC().Truncate(time.Second)
-	rootDER, err := certs.NewRootCA(r.FleetName+" root", o.certificates, now, rootLife)
+	rootCert, err := o.newRootCertificate(r.FleetName, now)
 	if err != nil {
 		return nil, err
 	}
-	rootCert, err := x509.ParseCertificate(rootDER)
-	if err != nil {
-		return nil, err
-	}
-	f := &Founding{RootCertificate: rootDER}
+	f := &Founding{RootCertificate: rootCert.Raw}
 	doc := signing.FleetRoot{
 		Type: "fleet-root", FleetID: r.FleetID, Version: 1, IssuedAt: now, TrustDomain: r.TrustDomain,
 		Root:   signing.KeySet{Keys: []signing.Key{o.root.Key()}, Threshold: 1},
 		Policy: signing.KeySet{Keys: []signing.Key{o.policy.Key()}, Threshold: 1},
 	}
-	for _, a := range r.Authorities {
-		pub, err := x509.ParsePKIXPublicKey(a.PublicKey)
-		if err != nil {
-			return nil, fmt.Errorf("the %s authority's public key cannot be read: %w", a.Kind, err)
-		}
-		ca := certs.CA{Certificate: rootCert, Signer: o.certificates}
-		der, err := certs.NewIssuingCA(a.Kind, r.FleetName+" "+string(a.Kind)+" authority", r.TrustDomain, ca, pub, now, authorityLife)
-		if err != nil {
-			return nil, err
-		}
-		f.Authorities = append(f.Authorities, AuthorityCertificate{a.ID, der})
-		switch a.Kind {
-		case certs.KindDevice:
-			doc.DeviceCAs = append(doc.DeviceCAs, der)
-		case certs.KindServer:
-			doc.ServerCAs = append(doc.ServerCAs, der)
-		}
+	if f.Authorities, err = o.certify(r, rootCert, now, &doc); err != nil {
+		return nil, err
 	}
 	rootEnvelope, err := signing.SignFleetRoot(ctx, doc, o.root)
 	if err != nil {
@@ -187,4 +189,44 @@ func (o *Owner) Hold(ctx context.Context, r Request, now time.Time) (*Founding, 
 	}
 	f.PolicyBundle, err = bundleEnvelope.Marshal()
 	return f, err
+}
+
+// certify signs the certificates of the requested authorities and names them in
+// the fleet root that is being made.
+func (o *Owner) certify(r Request, root *x509.Certificate, now time.Time, doc *signing.FleetRoot) (list []AuthorityCertificate, err error) {
+	for _, a := range r.Authorities {
+		pub, err := x509.ParsePKIXPublicKey(a.PublicKey)
+		if err != nil {
+			return nil, fmt.Errorf("the %s authority's public key cannot be read: %w", a.Kind, err)
+		}
+		name := fmt.Sprintf("%s %s authority", r.FleetName, a.Kind)
+		if doc.Version > 1 {
+			name += fmt.Sprintf(" %d", doc.Version)
+		}
+		der, err := certs.NewIssuingCA(a.Kind, name, r.TrustDomain, certs.CA{Certificate: root, Signer: o.certificates}, pub, now, authorityLife)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, AuthorityCertificate{a.ID, der})
+		switch a.Kind {
+		case certs.KindDevice:
+			doc.DeviceCAs = append(doc.DeviceCAs, der)
+		case certs.KindServer:
+			doc.ServerCAs = append(doc.ServerCAs, der)
+		}
+	}
+	return list, nil
+}
+
+// newRootCertificate makes the certificate of the owner's certificate key and
+// leaves it beside the keys.
+func (o *Owner) newRootCertificate(fleetName string, now time.Time) (*x509.Certificate, error) {
+	der, err := certs.NewRootCA(fleetName+" root", o.certificates, now, rootLife)
+	if err != nil {
+		return nil, err
+	}
+	if err := files.Replace(filepath.Join(o.dir, CertificateFile), der, 0o600); err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(der)
 }

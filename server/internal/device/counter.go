@@ -38,6 +38,11 @@ type Counter struct {
 	Epoch        string    `bun:"epoch"`
 	BootID       string    `bun:"boot_id"`
 	Said         string    `bun:"said"`
+
+	// The certificate that the device was given last and did not use yet: valid
+	// beside Fingerprint until its time is over or it becomes Fingerprint.
+	NextFingerprint string    `bun:"next_fingerprint"`
+	NextUntil       db.Micros `bun:"next_until"`
 }
 
 // Why a heartbeat was not accepted.
@@ -71,7 +76,7 @@ func Judge(row *Counter, in db.Instance, b Beat) error {
 		return ErrRevoked
 	case row.EnrollmentID != b.EnrollmentID:
 		return ErrEnrollment
-	case row.Fingerprint != b.Fingerprint:
+	case row.Fingerprint != b.Fingerprint && (row.NextFingerprint != b.Fingerprint || b.At >= row.NextUntil):
 		return ErrCertificate
 	case in.BehindSince != 0:
 		return ErrBehind

@@ -58,6 +58,7 @@ func TestEachRefusalOfABeatHasItsReasonInOrder(t *testing.T) {
 		{device.ErrRevoked, func() { row.Gate = 99 }},
 		{device.ErrRevoked, func() { row.Gate = device.GateOpen }},
 		{device.ErrEnrollment, func() { b.EnrollmentID = "e1" }},
+		{device.ErrCertificate, func() { row.NextFingerprint, row.NextUntil, b.At = "f2", 5, 5 }},
 		{device.ErrCertificate, func() { b.Fingerprint = "f1" }},
 		{device.ErrBehind, func() { in.BehindSince = 0 }},
 		{device.ErrEpoch, func() { b.Epoch = "new" }},
@@ -140,7 +141,10 @@ func meetings(epoch string) []meeting {
 	}
 	each(4, func(m *meeting, i int) { m.row.Gate = device.Gate(i) })
 	each(2, func(m *meeting, i int) { m.beat.EnrollmentID = []string{"e1", "e2"}[i] })
-	each(2, func(m *meeting, i int) { m.beat.Fingerprint = []string{"f1", "f2"}[i] })
+	each(2, func(m *meeting, i int) {
+		m.row.NextFingerprint, m.row.NextUntil = "f2", db.At(now).Add(time.Duration(i)*time.Microsecond)
+	})
+	each(3, func(m *meeting, i int) { m.beat.Fingerprint = []string{"f1", "f2", "f3"}[i] })
 	each(2, func(m *meeting, i int) { m.row.Epoch = []string{epoch, "another"}[i] })
 	each(2, func(m *meeting, i int) { m.beat.Epoch = []string{epoch, "another"}[i] })
 	each(2, func(m *meeting, i int) { m.beat.NonceFor = []int64{stored, stored - 1}[i] })
@@ -214,12 +218,14 @@ func TestTheStatementAcceptsExactlyWhatJudgeDoes(t *testing.T) {
 		wrong := 0
 		for _, m := range all {
 			judged := device.Judge(&m.row, in, m.beat)
-			_, taken := accepted[m.row.DeviceID]
-			want := m.row.Counter
+			raised, taken := accepted[m.row.DeviceID]
+			want, fingerprint := m.row.Counter, m.row.Fingerprint
 			if taken {
-				want = m.beat.Counter
+				want, fingerprint = m.beat.Counter, m.beat.Fingerprint
 			}
-			if taken != errors.Is(judged, device.ErrRace) || after[m.row.DeviceID].Counter != want {
+			first := taken && m.beat.Fingerprint == m.row.NextFingerprint
+			if taken != errors.Is(judged, device.ErrRace) || after[m.row.DeviceID].Counter != want ||
+				after[m.row.DeviceID].Fingerprint != fingerprint || raised.First != first {
 				if wrong++; wrong <= 3 {
 					t.Errorf("accepted %v, judged %q, stored %d\nrow  %+v\nbeat %+v", taken, judged, after[m.row.DeviceID].Counter, m.row, m.beat)
 				}

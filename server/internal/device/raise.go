@@ -17,21 +17,24 @@ import (
 type Raised struct {
 	Pending int    // something waits for the device
 	Said    string // the digest stored before
+	First   bool   // the certificate was the next one until now, and is the current one
 }
 
 // The one statement of a heartbeat: it checks the gate, the certificate, the
 // epoch, the receipt and the counter against the rows as they are, raises the
 // counters of all beats that pass, and says which those are. The conditions are
-// those of Judge, in the same order.
+// those of Judge, in the same order. A beat with the next certificate makes it the
+// current one; next_fingerprint stays for RETURNING to tell, and is cleared by
+// ForgetNext in the same transaction.
 const raise = `
 UPDATE device_counters AS c
-SET counter = b.counter, epoch = b.epoch, boot_id = b.boot_id, seen_at = b.at, refused = 0
+SET counter = b.counter, epoch = b.epoch, boot_id = b.boot_id, seen_at = b.at, refused = 0, fingerprint = b.fingerprint
 FROM %s
 CROSS JOIN instance AS i
 WHERE c.device_id = b.device_id
   AND c.gate = 0
   AND c.enrollment_id = b.enrollment_id
-  AND c.fingerprint = b.fingerprint
+  AND (c.fingerprint = b.fingerprint OR c.next_fingerprint = b.fingerprint AND b.at < c.next_until)
   AND i.behind_since = 0
   AND b.epoch = i.epoch
   AND b.receipt <= c.counter
@@ -44,9 +47,9 @@ RETURNING %s`
 // SQLite, which knows no table names after RETURNING.
 var (
 	raisePostgreSQL = fmt.Sprintf(raise, `unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[])
-  AS b (device_id, enrollment_id, fingerprint, counter, epoch, boot_id, nonce_for, receipt, at)`, protocol.MaxCounterJump, "c.device_id, c.pending, c.said")
+  AS b (device_id, enrollment_id, fingerprint, counter, epoch, boot_id, nonce_for, receipt, at)`, protocol.MaxCounterJump, "c.device_id, c.pending, c.said, c.next_fingerprint = c.fingerprint")
 	raiseSQLite = fmt.Sprintf(raise, `(SELECT value->>0 AS device_id, value->>1 AS enrollment_id, value->>2 AS fingerprint, value->>3 AS counter,
-  value->>4 AS epoch, value->>5 AS boot_id, value->>6 AS nonce_for, value->>7 AS receipt, value->>8 AS at FROM json_each(?1)) AS b`, protocol.MaxCounterJump, "device_id, pending, said")
+  value->>4 AS epoch, value->>5 AS boot_id, value->>6 AS nonce_for, value->>7 AS receipt, value->>8 AS at FROM json_each(?1)) AS b`, protocol.MaxCounterJump, "device_id, pending, said, next_fingerprint = fingerprint")
 )
 
 // Raise accepts the beats that pass, at most one a device, and returns them by
@@ -61,7 +64,7 @@ func Raise(ctx context.Context, tx db.Tx, beats []Beat) (map[string]Raised, erro
 	for rows.Next() {
 		var id string
 		var r Raised
-		if err := rows.Scan(&id, &r.Pending, &r.Said); err != nil {
+		if err := rows.Scan(&id, &r.Pending, &r.Said, &r.First); err != nil {
 			return nil, err
 		}
 		accepted[id] = r

@@ -132,8 +132,13 @@ func TestADeviceRouteAnswersNobodyWithoutTheDevicesOwnCertificate(t *testing.T) 
 			path := strings.ReplaceAll(r.Pattern, "{id}", d.EnrollmentID)
 			for name, c := range wrongCredentials(t, w.DeviceCA(), d) {
 				d.Counter++
-				h := d.Heartbeat()
-				a := w.send(w.caller(c.chain, c.key), call{method: r.Method, path: path, body: encode(t, h)})
+				body := encode(t, d.Heartbeat())
+				if key, ok := c.key.(*ecdsa.PrivateKey); ok && r.Pattern == protocol.PathRenew {
+					caller := *d // all is right about its request, but for the certificate
+					caller.Chain, caller.Key = c.chain, key
+					body = caller.Wish(false).Body
+				}
+				a := w.send(w.caller(c.chain, c.key), call{method: r.Method, path: path, body: body})
 				if a.problem.Code != c.want || a.status < 400 {
 					t.Errorf("%s %s with %s: %d %s, want %s", r.Method, r.Pattern, name, a.status, a.problem.Code, c.want)
 				}

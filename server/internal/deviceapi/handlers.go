@@ -23,7 +23,11 @@ func (a *API) enroll(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, entry, err)
 		return
 	}
-	answer, err := a.flow.Enroll(r.Context(), httpkit.Source(r), httpkit.RequestID(r.Context()), &req)
+	ask := a.flow.Enroll
+	if len(req.Recovery) > 0 {
+		ask, entry.Action = a.flow.Recover, audit.IdentityRequest
+	}
+	answer, err := ask(r.Context(), httpkit.Source(r), httpkit.RequestID(r.Context()), &req)
 	if err != nil {
 		entry.ObjectID = req.DeviceID
 		a.refuse(w, r, entry, err)
@@ -79,7 +83,32 @@ func (a *API) heartbeat(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, entry, err)
 		return
 	}
+	answer.Renew = answer.Renew || a.retired(r.Context())
 	write(w, http.StatusOK, answer)
+}
+
+func (a *API) renew(w http.ResponseWriter, r *http.Request) {
+	id, _ := r.Context().Value(identityKey{}).(certs.Identity)
+	entry := audit.Entry{Action: audit.CertRenew, ObjectKind: "device", ObjectID: id.DeviceID}
+	body, err := io.ReadAll(r.Body) // bounded by the route
+	if err != nil {
+		a.refuse(w, r, entry, fmt.Errorf("%w: the body ended early", protocol.ErrMalformed))
+		return
+	}
+	answer, err := a.flow.Renew(r.Context(), httpkit.Source(r), httpkit.RequestID(r.Context()), id, body)
+	if errors.Is(err, flow.ErrBusy) {
+		httpkit.RefuseFor(w, r, time.Second)
+		return
+	}
+	if err != nil {
+		a.refuse(w, r, entry, err)
+		return
+	}
+	status := http.StatusOK
+	if answer.State == protocol.EnrollPending {
+		status = http.StatusAccepted
+	}
+	write(w, status, answer)
 }
 
 // read decodes the body strictly and holds it to form and limits.

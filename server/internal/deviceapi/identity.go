@@ -17,11 +17,12 @@ import (
 // peer is what is known of the certificate of one connection. Its chain is
 // verified once for a set of issuers; its dates are judged at every request.
 type peer struct {
-	mu    sync.Mutex
-	known bool
-	round int
-	at    time.Time
-	id    certs.Identity
+	mu      sync.Mutex
+	known   bool
+	round   int
+	at      time.Time
+	id      certs.Identity
+	retired bool // the authority that issued the certificate issues no more
 }
 
 type peerKey struct{}
@@ -69,8 +70,22 @@ func (a *API) identity(ctx context.Context, state *tls.ConnectionState) (certs.I
 	id, err := certs.VerifyDevice(state.PeerCertificates, issuers, a.pki.TrustDomain(), now)
 	if err == nil || errors.Is(err, certs.ErrExpired) || errors.Is(err, certs.ErrNotYetValid) {
 		p.known, p.round, p.at, p.id = true, round, now, id
+		p.retired = a.pki.IsRetired(state.PeerCertificates[0])
 	}
 	return id, err
+}
+
+// retired reports whether the caller's certificate is of an authority that issues
+// no more. It was found out when the connection was identified, and is found out
+// again when authorities change.
+func (a *API) retired(ctx context.Context) bool {
+	p, ok := ctx.Value(peerKey{}).(*peer)
+	if !ok {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.retired
 }
 
 func inDate(id certs.Identity, now time.Time) error {

@@ -39,6 +39,7 @@ func newSurface(t *testing.T, o servertest.Options) *surface {
 		protocol.PathEnroll:             encode(t, w.NewDevice("edge-3").Request(w.operator.EnrollToken(1))),
 		protocol.EnrollPollPath("{id}"): sealPoll(t, waiting, poll),
 		protocol.PathHeartbeat:          encode(t, s.device.Heartbeat()),
+		protocol.PathRenew:              s.device.Wish(false).Body,
 	}
 	s.paths = map[string]string{protocol.EnrollPollPath("{id}"): protocol.EnrollPollPath(waiting.EnrollmentID)}
 	return s
@@ -115,8 +116,10 @@ func TestEveryRouteHoldsBodiesAndHeadsToTheirLimits(t *testing.T) {
 				continue
 			}
 			a := s.send(tr, call{method: r.Method, path: s.path(r), body: body})
-			// JSON that is not the signed envelope of a poll is a poll that is not signed.
-			unsigned := r.Pattern == protocol.EnrollPollPath("{id}") && a.status == 403 && a.problem.Code == protocol.CodePollInvalid
+			// JSON that is not the signed envelope of a poll is a poll that is not signed;
+			// so with a renewal.
+			unsigned := a.status == 403 && (r.Pattern == protocol.EnrollPollPath("{id}") && a.problem.Code == protocol.CodePollInvalid ||
+				r.Pattern == protocol.PathRenew && a.problem.Code == protocol.CodeRenewalInvalid)
 			if malformed := a.status == 400 && a.problem.Code == protocol.CodeMalformed; !malformed && !unsigned {
 				t.Errorf("%s with %s: %d %s", what, name, a.status, a.problem.Code)
 			}

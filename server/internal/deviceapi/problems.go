@@ -11,6 +11,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
@@ -45,6 +46,12 @@ var translations = []struct {
 	{flow.ErrDeviceGone, protocol.CodeDeviceGone, false},
 	{flow.ErrPoll, protocol.CodePollInvalid, false},
 	{flow.ErrCAMismatch, protocol.CodeCAMismatch, false},
+
+	{flow.ErrRenewal, protocol.CodeRenewalInvalid, false},
+	{identity.ErrInDate, protocol.CodeRenewalInvalid, false},
+	{identity.ErrConflict, protocol.CodeRenewalConflict, false},
+	{identity.ErrKeyUsed, protocol.CodeRenewalConflict, false},
+	{identity.ErrLate, protocol.CodeRecoveryLate, false},
 
 	{certs.ErrNoCertificate, protocol.CodeCertificateMissing, false},
 	{certs.ErrUnknownIssuer, protocol.CodeCertificateUnknown, false},
@@ -86,6 +93,9 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, e audit.Entry, err 
 	if code == protocol.CodeEnrollFull {
 		w.Header().Set("Retry-After", httpkit.RetryAfter(time.Minute))
 	}
+	if often, ok := errors.AsType[*identity.TooOftenError](err); ok {
+		w.Header().Set("Retry-After", httpkit.RetryAfter(often.After))
+	}
 	who := audit.Actor{Kind: audit.Anonymous, Source: httpkit.Source(r), RequestID: httpkit.RequestID(r.Context())}
 	if id, ok := r.Context().Value(identityKey{}).(certs.Identity); ok {
 		who.Kind, who.ID = audit.Device, id.DeviceID
@@ -98,6 +108,9 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, e audit.Entry, err 
 }
 
 func translate(err error) (code protocol.Code, detail string) {
+	if _, ok := errors.AsType[*identity.TooOftenError](err); ok {
+		return protocol.CodeRenewalEarly, ""
+	}
 	for _, t := range translations {
 		if errors.Is(err, t.err) {
 			if t.tell {

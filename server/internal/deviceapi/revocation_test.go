@@ -73,6 +73,10 @@ func revokeAll(t *testing.T, w *world, devices int, nodes ...*servertest.Server)
 						t.Errorf("%s at node %d after its revocation: %v %v", d.ID, n, problem, err)
 						good = false
 					}
+					if _, problem, err := d.SendWish(d.Wish(false)); err != nil || problem == nil || problem.Code != protocol.CodeDeviceRevoked {
+						t.Errorf("%s renews at node %d after its revocation: %v %v", d.ID, n, problem, err)
+						good = false
+					}
 				}
 				mu.Lock()
 				if slowest = max(slowest, time.Since(begin)); good {

@@ -40,6 +40,7 @@ func (a *API) Register(m *httpkit.Mux) {
 		{httpkit.Route{Method: "POST", Pattern: protocol.PathEnroll, Policy: httpkit.Anonymous, MaxBody: protocol.MaxEnrollBody}, a.enroll},
 		{httpkit.Route{Method: "POST", Pattern: protocol.EnrollPollPath("{id}"), Policy: httpkit.Anonymous, MaxBody: protocol.MaxPollBody}, a.poll},
 		{httpkit.Route{Method: "POST", Pattern: protocol.PathHeartbeat, Policy: httpkit.Device, MaxBody: protocol.MaxHeartbeatBody}, a.heartbeat},
+		{httpkit.Route{Method: "POST", Pattern: protocol.PathRenew, Policy: httpkit.Device, MaxBody: protocol.MaxRenewBody}, a.renew},
 		{httpkit.Route{Method: "GET", Pattern: "/api/health/live", Policy: httpkit.Anonymous}, httpkit.Live},
 		{httpkit.Route{Method: "GET", Pattern: "/api/health/ready", Policy: httpkit.Anonymous}, httpkit.Ready(a.health.Report)},
 	} {

@@ -62,6 +62,7 @@ func (w *world) device(id string) *servertest.Device {
 // stateTables hold everything that a request of a device could change.
 var stateTables = []string{
 	"enroll_tokens", "enrollments", "approvals", "approval_votes", "devices", "device_labels", "device_counters", "certificates", "trust_verdicts",
+	"identity_requests",
 }
 
 // state is every row of the tables, to be compared.

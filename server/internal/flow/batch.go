@@ -8,75 +8,78 @@ import (
 	"time"
 )
 
-// outcome is what became of a beat in its batch.
-type outcome struct {
-	pending int
-	err     error
+// result is what became of one message in its batch.
+type result[O any] struct {
+	got O
+	err error
 }
 
-// errStopping says that the server ends and takes no more heartbeats.
+// errStopping says that the server ends and takes no more messages.
 var errStopping = errors.New("the server is stopping")
 
-// batcher gathers beats for a short window and has them stored together. A
-// window is needed: without one a busy machine makes batches of a handful
-// rows. A second beat of the same device waits for the next batch, so that one
-// statement never meets a row twice.
-type batcher struct {
+// batcher gathers messages of devices for a short window and has them stored
+// together. A window is needed: without one a busy machine makes batches of a
+// handful rows. A second message of the same device waits for the next batch, so
+// that one statement never meets a row twice.
+type batcher[I, O any] struct {
 	window time.Duration
 	size   int
-	store  func(context.Context, []beat) []outcome
+	device func(I) string
+	store  func(context.Context, []I) []result[O]
 
 	mu     sync.Mutex
-	flying map[string]int // beats of a device that wait or are stored
+	flying map[string]int // messages of a device that wait or are stored
 
-	in      chan waiting
+	in      chan waiting[I, O]
 	writers chan struct{}
 	stopped chan struct{}
 }
 
-type waiting struct {
-	beat
-	done chan outcome
+type waiting[I, O any] struct {
+	message I
+	device  string
+	done    chan result[O]
 }
 
-func newBatcher(window time.Duration, size, writers int, store func(context.Context, []beat) []outcome) *batcher {
-	return &batcher{
-		window: window, size: max(size, 1), store: store, flying: map[string]int{},
-		in: make(chan waiting), writers: make(chan struct{}, writers), stopped: make(chan struct{}),
+func newBatcher[I, O any](window time.Duration, size, writers int, device func(I) string, store func(context.Context, []I) []result[O]) *batcher[I, O] {
+	return &batcher[I, O]{
+		window: window, size: max(size, 1), device: device, store: store, flying: map[string]int{},
+		in: make(chan waiting[I, O]), writers: make(chan struct{}, writers), stopped: make(chan struct{}),
 	}
 }
 
-// do hands a beat in and waits for its outcome. When ctx ends first, the beat may
-// still be stored: the device does not send it again either way.
-func (b *batcher) do(ctx context.Context, one beat) (outcome, error) {
-	if !b.enter(one.DeviceID) {
-		return outcome{}, ErrBusy
+// do hands a message in and waits for what became of it. When ctx ends first, it
+// may still be stored.
+func (b *batcher[I, O]) do(ctx context.Context, message I) (got O, err error) {
+	device := b.device(message)
+	if !b.enter(device) {
+		return got, ErrBusy
 	}
-	defer b.leave(one.DeviceID)
-	w := waiting{one, make(chan outcome, 1)}
+	defer b.leave(device)
+	w := waiting[I, O]{message, device, make(chan result[O], 1)}
 	select {
 	case b.in <- w:
 	case <-b.stopped:
-		return outcome{}, errStopping
+		return got, errStopping
 	case <-ctx.Done():
-		return outcome{}, ctx.Err()
+		return got, ctx.Err()
 	}
 	select {
-	case o := <-w.done:
-		return o, o.err
+	case r := <-w.done:
+		return r.got, r.err
 	case <-ctx.Done():
-		return outcome{}, ctx.Err()
+		return got, ctx.Err()
 	}
 }
 
-// maxFlying is how many beats of one device may be on their way: an honest one
+// maxFlying is how many messages of one device may be on their way: an honest one
 // sends the next after the answer. More would wait in everyone's way.
 const maxFlying = 2
 
-// ErrBusy says that a device sends heartbeats without waiting for answers.
-var ErrBusy = errors.New("heartbeats of this device are on their way already")
+// ErrBusy says that a device sends without waiting for answers.
+var ErrBusy = errors.New("messages of this device are on their way already")
 
-func (b *batcher) enter(deviceID string) bool {
+func (b *batcher[I, O]) enter(deviceID string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.flying[deviceID] >= maxFlying {
@@ -86,7 +89,7 @@ func (b *batcher) enter(deviceID string) bool {
 	return true
 }
 
-func (b *batcher) leave(deviceID string) {
+func (b *batcher[I, O]) leave(deviceID string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.flying[deviceID]--; b.flying[deviceID] == 0 {
@@ -94,13 +97,13 @@ func (b *batcher) leave(deviceID string) {
 	}
 }
 
-// run gathers and stores until ctx ends; beats that were handed in by then are
+// run gathers and stores until ctx ends; messages that were handed in by then are
 // stored and answered.
-func (b *batcher) run(ctx context.Context) error {
+func (b *batcher[I, O]) run(ctx context.Context) error {
 	defer close(b.stopped)
 	var stores sync.WaitGroup
 	defer stores.Wait()
-	var held []waiting // second beats of a device, for the next batch
+	var held []waiting[I, O] // second messages of a device, for the next batch
 	for {
 		batch, rest, ok := b.gather(ctx, held)
 		held = rest
@@ -117,16 +120,16 @@ func (b *batcher) run(ctx context.Context) error {
 	}
 }
 
-// gather waits for a first beat, then for more until the window is over, the
+// gather waits for a first message, then for more until the window is over, the
 // batch is full, or ctx ends (ok is false then).
-func (b *batcher) gather(ctx context.Context, held []waiting) (batch, rest []waiting, ok bool) {
+func (b *batcher[I, O]) gather(ctx context.Context, held []waiting[I, O]) (batch, rest []waiting[I, O], ok bool) {
 	seen := map[string]bool{}
-	add := func(w waiting) {
-		if seen[w.DeviceID] {
+	add := func(w waiting[I, O]) {
+		if seen[w.device] {
 			rest = append(rest, w)
 			return
 		}
-		seen[w.DeviceID] = true
+		seen[w.device] = true
 		batch = append(batch, w)
 	}
 	for _, w := range held {
@@ -155,21 +158,21 @@ func (b *batcher) gather(ctx context.Context, held []waiting) (batch, rest []wai
 	return batch, rest, true
 }
 
-func (b *batcher) finish(ctx context.Context, batch []waiting) {
-	outcomes := make([]outcome, len(batch))
+func (b *batcher[I, O]) finish(ctx context.Context, batch []waiting[I, O]) {
+	results := make([]result[O], len(batch))
 	defer func() {
 		if r := recover(); r != nil {
-			for i := range outcomes {
-				outcomes[i] = outcome{err: fmt.Errorf("storing heartbeats: %v", r)}
+			for i := range results {
+				results[i] = result[O]{err: fmt.Errorf("storing a batch: %v", r)}
 			}
 		}
 		for i, w := range batch {
-			w.done <- outcomes[i]
+			w.done <- results[i]
 		}
 	}()
-	beats := make([]beat, len(batch))
+	messages := make([]I, len(batch))
 	for i, w := range batch {
-		beats[i] = w.beat
+		messages[i] = w.message
 	}
-	outcomes = b.store(ctx, beats)
+	results = b.store(ctx, messages)
 }

@@ -4,6 +4,10 @@
 //
 //	enroll.go     a device asks to join, and fetches its certificate
 //	review.go     a person lets it in or not
+//	renew.go      a device asks for a certificate of another key
+//	recover.go    a device asks for the way back after its certificate expired
+//	identity.go   a person decides about it, and its first use
+//	root.go       authorities change by the fleet root
 //	heartbeat.go  a sign of life, judged and stored in batches
 //	command*.go   a person asks for a command; it is signed, delivered, answered, ended
 //	documents.go  what the fleet's owner signed, published and handed out

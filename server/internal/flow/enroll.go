@@ -178,10 +178,13 @@ func (f *Flow) admit(ctx context.Context, tx db.Tx, who audit.Actor, token *enro
 // certificate is issued; asking again gives the same one.
 func (f *Flow) Poll(ctx context.Context, source, requestID, id string, body []byte) (*protocol.EnrollResult, error) {
 	e, err := enroll.Get(ctx, f.d.Read(), id)
+	if errors.Is(err, enroll.ErrUnknown) {
+		return f.pollRecovery(ctx, source, requestID, id, body)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := f.checkPoll(e, body); err != nil {
+	if err := f.checkPoll(e.ID, e.DeviceID, e.CSR, body); err != nil {
 		return nil, err
 	}
 	result := &protocol.EnrollResult{EnrollmentID: e.ID, State: e.Live(f.d.Now())}
@@ -198,11 +201,13 @@ func (f *Flow) Poll(ctx context.Context, source, requestID, id string, body []by
 		result.Reason = e.Reason
 		return result, nil
 	}
-	return result, f.equip(ctx, e, result)
+	return result, f.equip(ctx, e.DeviceID, e.Fingerprint, result)
 }
 
-func (f *Flow) checkPoll(e *enroll.Enrollment, body []byte) error {
-	req, err := certs.ParseRequest(e.CSR, e.DeviceID)
+// checkPoll makes sure that a poll comes from the key of the request with this id,
+// and through no other server.
+func (f *Flow) checkPoll(id, deviceID string, csr, body []byte) error {
+	req, err := certs.ParseRequest(csr, deviceID)
 	if err != nil {
 		return err
 	}
@@ -225,10 +230,10 @@ func (f *Flow) checkPoll(e *enroll.Enrollment, body []byte) error {
 	if err := poll.Check(); err != nil {
 		return fmt.Errorf("%w: %w", protocol.ErrMalformed, err)
 	}
-	if poll.EnrollmentID != e.ID {
+	if poll.EnrollmentID != id {
 		return ErrPoll
 	}
-	if !f.checkPollNonce(e.ID, poll.Nonce) {
+	if !f.checkPollNonce(id, poll.Nonce) {
 		return ErrPollNonce
 	}
 	issuers, _ := f.pki.Issuers(certs.KindServer)
@@ -346,19 +351,19 @@ func (f *Flow) endRivals(ctx context.Context, tx db.Tx, who audit.Actor, winner 
 }
 
 // equip adds what a device that was let in needs: certificate, fleet root, bundle.
-func (f *Flow) equip(ctx context.Context, e *enroll.Enrollment, result *protocol.EnrollResult) error {
+func (f *Flow) equip(ctx context.Context, deviceID, fingerprint string, result *protocol.EnrollResult) error {
 	fleet, err := f.policy.Fleet()
 	if err != nil {
 		return err
 	}
-	d, err := device.Get(ctx, f.d.Read(), e.DeviceID)
+	d, err := device.Get(ctx, f.d.Read(), deviceID)
 	if err != nil {
 		return err
 	}
 	if d.State.Final() {
 		return ErrDeviceGone
 	}
-	cert, err := pki.Get(ctx, f.d.Read(), e.Fingerprint)
+	cert, err := pki.Get(ctx, f.d.Read(), fingerprint)
 	if err != nil {
 		return err
 	}

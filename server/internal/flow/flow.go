@@ -22,6 +22,7 @@ import (
 // Settings are what operators chose.
 type Settings struct {
 	RequireReview     bool
+	ReviewRotations   bool // renewals too; recoveries are reviewed always
 	ReviewTTL         time.Duration
 	MaxPending        int
 	CertificateLife   time.Duration
@@ -42,7 +43,8 @@ type Flow struct {
 	journal  *device.Journal
 	outside  *db.Outside
 	settings Settings
-	beats    *batcher
+	beats    *batcher[beat, int]
+	renewals *batcher[*renewal, *renewed]
 	door     chan struct{} // full while an enrollment is written
 	signer   func() (signing.Signer, error)
 	wake     chan struct{}
@@ -64,14 +66,17 @@ type Parts struct {
 	CommandSigner func() (signing.Signer, error)
 }
 
-// New makes the acts. RunHeartbeats must run for heartbeats to be answered.
+// New makes the acts. RunHeartbeats must run for heartbeats to be answered, and
+// RunRenewals for renewals.
 func New(p Parts) *Flow {
 	f := &Flow{
 		d: p.DB, log: p.Log, ring: p.Ring, pki: p.PKI, policy: p.Policy, refusals: p.Refusals,
 		journal: p.Journal, outside: p.Outside, settings: p.Settings, door: make(chan struct{}, 1),
 		signer: p.CommandSigner, wake: make(chan struct{}, 1),
 	}
-	f.beats = newBatcher(p.Settings.BatchWindow, p.Settings.BatchSize, writers(p.DB.Dialect()), f.store)
+	window, size, atOnce := p.Settings.BatchWindow, p.Settings.BatchSize, writers(p.DB.Dialect())
+	f.beats = newBatcher(window, size, atOnce, beat.device, f.store)
+	f.renewals = newBatcher(window, size, atOnce, (*renewal).device, f.record)
 	return f
 }
 

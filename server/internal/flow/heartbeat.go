@@ -52,7 +52,7 @@ func (f *Flow) Heartbeat(ctx context.Context, id certs.Identity, h *protocol.Hea
 	if n, ok := f.number("heartbeat receipt", h.Receipt, id.DeviceID, h.Epoch); ok {
 		b.Receipt = n
 	}
-	out, err := f.beats.do(ctx, b)
+	pending, err := f.beats.do(ctx, b)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (f *Flow) Heartbeat(ctx context.Context, id certs.Identity, h *protocol.Hea
 		PolicyVersion:   fleet.Bundle.Version, RootVersion: fleet.Root.Root.Version,
 	}
 	documents(fleet, h, answer)
-	f.commands(ctx, id, h, out.pending, answer)
+	f.commands(ctx, id, h, pending, answer)
 	return answer, nil
 }
 
@@ -80,6 +80,11 @@ type beat struct {
 	device.Beat
 	said device.Said
 }
+
+func (b beat) device() string { return b.DeviceID }
+
+// outcome is what became of a beat: whether something waits for the device.
+type outcome = result[int]
 
 // writers is how many batches are stored at once: SQLite has one writer anyway,
 // and on PostgreSQL one a core keeps the batches large.
@@ -152,7 +157,12 @@ func (f *Flow) raise(ctx context.Context, batch []beat, outcomes []outcome) (ref
 				rest = append(rest, b.Beat)
 				continue
 			}
-			outcomes[i] = outcome{pending: r.Pending}
+			outcomes[i] = outcome{got: r.Pending}
+			if r.First {
+				if err := supersede(ctx, tx, b.DeviceID, b.Fingerprint); err != nil {
+					return err
+				}
+			}
 			if r.Said == b.Said && b.said.Facts == nil {
 				continue
 			}

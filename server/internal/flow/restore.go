@@ -55,6 +55,9 @@ func MarkRestored(ctx context.Context, d *db.DB, outside *db.Outside, by authz.B
 		if err := command.EndAll(ctx, tx, by.ID); err != nil {
 			return err
 		}
+		if err := voidIdentities(ctx, tx); err != nil {
+			return err
+		}
 		seen := map[string]bool{}
 		for _, r := range journal {
 			if seen[r.DeviceID] {

@@ -122,9 +122,10 @@ func (w *world) migrate() error { _, err := w.d.Migrate(w.Context()); return err
 // run lets heartbeats be stored until the test ends.
 func (w *world) run() {
 	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = w.RunHeartbeats(ctx) }()
-	w.Cleanup(func() { stop(); <-done })
+	var parts sync.WaitGroup
+	parts.Go(func() { _ = w.RunHeartbeats(ctx) })
+	parts.Go(func() { _ = w.RunRenewals(ctx) })
+	w.Cleanup(func() { stop(); parts.Wait() })
 }
 
 func (w *world) found() {

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -36,10 +37,13 @@ type Service struct {
 	ring        *seal.Ring
 	trustDomain string
 
+	loading sync.Mutex
+
 	mu     sync.RWMutex
 	issuer map[certs.Kind]authority // active
 	known  map[certs.Kind][]*x509.Certificate
-	round  int // rises when known changes
+	round  int    // rises when known changes
+	states string // of all authorities, when they were loaded
 }
 
 type authority struct {
@@ -79,15 +83,8 @@ func (s *Service) Prepare(ctx context.Context, by authz.By) ([]ceremony.Authorit
 		for _, kind := range []certs.Kind{certs.KindDevice, certs.KindServer} {
 			i := slices.IndexFunc(rows, func(r authorityRow) bool { return r.Kind == kind && r.State != Retired })
 			if i < 0 {
-				row, err := s.newRow(tx, kind, fresh[kind])
+				row, err := s.ask(ctx, tx, by, kind, fresh[kind])
 				if err != nil {
-					return err
-				}
-				if err := insertAuthority(ctx, tx, row); err != nil {
-					return err
-				}
-				if err := audit.Write(ctx, tx, by.Actor, audit.Entry{Action: audit.AuthorityCreate, ObjectKind: "authority", ObjectID: row.ID,
-					Details: map[string]string{"kind": string(kind)}}); err != nil {
 					return err
 				}
 				rows, i = append(rows, *row), len(rows)
@@ -99,6 +96,19 @@ func (s *Service) Prepare(ctx context.Context, by authz.By) ([]ceremony.Authorit
 		return nil
 	})
 	return requests, err
+}
+
+// ask makes a requested authority.
+func (s *Service) ask(ctx context.Context, tx db.Tx, by authz.By, kind certs.Kind, key *ecdsa.PrivateKey) (*authorityRow, error) {
+	row, err := s.newRow(tx, kind, key)
+	if err != nil {
+		return nil, err
+	}
+	if err := insertAuthority(ctx, tx, row); err != nil {
+		return nil, err
+	}
+	return row, audit.Write(ctx, tx, by.Actor, audit.Entry{Action: audit.AuthorityCreate, ObjectKind: "authority", ObjectID: row.ID,
+		Details: map[string]string{"kind": string(kind)}})
 }
 
 func (s *Service) newRow(tx db.Tx, kind certs.Kind, key *ecdsa.PrivateKey) (*authorityRow, error) {
@@ -118,6 +128,10 @@ func (s *Service) newRow(tx db.Tx, kind certs.Kind, key *ecdsa.PrivateKey) (*aut
 // Install makes requested authorities active with the certificates signed for
 // them, each checked against the root and against the key that was asked for.
 func (s *Service) Install(ctx context.Context, tx db.Tx, root []byte, signed []ceremony.AuthorityCertificate) error {
+	return s.install(ctx, tx, root, signed, Active)
+}
+
+func (s *Service) install(ctx context.Context, tx db.Tx, root []byte, signed []ceremony.AuthorityCertificate, to State) error {
 	rows, err := authorities(ctx, tx)
 	if err != nil {
 		return err
@@ -134,7 +148,7 @@ func (s *Service) Install(ctx context.Context, tx db.Tx, root []byte, signed []c
 		if err := s.checkIssued(rootCert, rows[i], a.Certificate, tx.Now); err != nil {
 			return err
 		}
-		if err := activate(ctx, tx, a.ID, a.Certificate); err != nil {
+		if err := certify(ctx, tx, a.ID, a.Certificate, to); err != nil {
 			return err
 		}
 	}
@@ -166,13 +180,15 @@ func (s *Service) checkIssued(root *x509.Certificate, row authorityRow, der []by
 
 // Load opens the authorities for use, and again whenever they changed.
 func (s *Service) Load(ctx context.Context) error {
+	s.loading.Lock() // one at a time, so that an older one is not the last
+	defer s.loading.Unlock()
 	rows, err := authorities(ctx, s.d.Read())
 	if err != nil {
 		return err
 	}
 	issuer, known := map[certs.Kind]authority{}, map[certs.Kind][]*x509.Certificate{}
 	for _, row := range rows {
-		if row.State == Requested {
+		if row.State == Requested || row.State == Dropped {
 			continue
 		}
 		cert, err := x509.ParseCertificate(row.Certificate)
@@ -191,7 +207,7 @@ func (s *Service) Load(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.issuer, s.known = issuer, known
+	s.issuer, s.known, s.states = issuer, known, statesOf(rows)
 	s.round++
 	return nil
 }
@@ -229,6 +245,13 @@ func (s *Service) active(kind certs.Kind) (authority, error) {
 		return a, ErrNoAuthority
 	}
 	return a, nil
+}
+
+// IsRetired reports whether a device certificate is of a believed authority that
+// issues no more. It reads one field, and serves to tell the holder, never to judge.
+func (s *Service) IsRetired(leaf *x509.Certificate) bool {
+	a, err := s.active(certs.KindDevice)
+	return err == nil && !bytes.Equal(leaf.AuthorityKeyId, a.Certificate.SubjectKeyId)
 }
 
 // Active is the certificate of the authority that issues now.

@@ -6,9 +6,12 @@
 // afterwards. The issuing keys are made here and stored sealed; they never leave
 // in plain text.
 //
-// An authority is requested (its key exists, nobody signed it), active (it issues)
-// or retired (what it issued is still believed until it expires). Exactly one of a
-// kind is active.
+// An authority is requested (its key exists, nobody signed it), published (a fleet
+// root names it, so that it is believed, but does not issue), active (it issues),
+// retired (what it issued is still believed) or dropped (a fleet root names it no
+// more, and nothing of it is believed). Exactly one of a kind is active. The first
+// ones are active at once; later ones are published first, so that devices learn of
+// them before they meet what they issue.
 //
 // A certificate is built from a template of ours and takes nothing from a request
 // but the public key. Before it leaves, other code checks it against the

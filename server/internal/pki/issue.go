@@ -6,8 +6,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"sync"
@@ -58,16 +60,22 @@ func issued(a authority, kind certs.Kind, der []byte, deviceID, enrollmentID str
 	if err != nil {
 		return nil, err
 	}
+	key := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
 	return &Issued{Chain: [][]byte{der, a.Certificate.Raw}, Certificate: Certificate{
+		KeyDigest:   hex.EncodeToString(key[:]),
 		Fingerprint: certs.Fingerprint(der), Serial: fmt.Sprintf("%x", cert.SerialNumber), Kind: kind,
 		DeviceID: deviceID, EnrollmentID: enrollmentID, AuthorityID: a.id, DER: der,
 		NotBefore: db.At(cert.NotBefore), NotAfter: db.At(cert.NotAfter), IssuedAt: db.At(now),
 	}}, nil
 }
 
-// Record puts an issued certificate into the inventory.
-func Record(ctx context.Context, tx db.Tx, c *Issued) error {
-	return insertCertificate(ctx, tx, &c.Certificate)
+// Record puts issued certificates into the inventory.
+func Record(ctx context.Context, tx db.Tx, list ...*Issued) error {
+	rows := make([]*Certificate, len(list))
+	for i, c := range list {
+		rows[i] = &c.Certificate
+	}
+	return insertCertificates(ctx, tx, rows)
 }
 
 // Chain is what the holder of a recorded certificate presents.
@@ -94,6 +102,7 @@ type ServerCertificate struct {
 
 	mu      sync.Mutex
 	current *tls.Certificate
+	issuer  string // id of the authority that issued it
 	renewAt time.Time
 }
 
@@ -108,22 +117,22 @@ func (c *ServerCertificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 	now := c.s.d.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.current != nil && now.Before(c.renewAt) {
-		return c.current, nil
-	}
-	fresh, err := c.issue(now)
-	if err != nil {
-		return nil, err
-	}
-	c.current, c.renewAt = fresh, now.Add(c.life*2/3)
-	return fresh, nil
-}
-
-func (c *ServerCertificate) issue(now time.Time) (*tls.Certificate, error) {
 	a, err := c.s.active(certs.KindServer)
 	if err != nil {
 		return nil, err
 	}
+	if c.current != nil && c.issuer == a.id && now.Before(c.renewAt) {
+		return c.current, nil
+	}
+	fresh, err := c.issue(a, now)
+	if err != nil {
+		return nil, err
+	}
+	c.current, c.issuer, c.renewAt = fresh, a.id, now.Add(c.life*2/3)
+	return fresh, nil
+}
+
+func (c *ServerCertificate) issue(a authority, now time.Time) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package pki
 
 import (
 	"context"
+	"strings"
 
 	"github.com/uptrace/bun"
 
@@ -15,8 +16,10 @@ type State string
 // See the package's documentation.
 const (
 	Requested State = "requested"
+	Published State = "published"
 	Active    State = "active"
 	Retired   State = "retired"
+	Dropped   State = "dropped"
 )
 
 type authorityRow struct {
@@ -48,6 +51,7 @@ type Certificate struct {
 	IssuedAt      db.Micros  `bun:"issued_at" json:"issued_at"`
 	RevokedAt     db.Micros  `bun:"revoked_at" json:"revoked_at,omitzero"`
 	RevokedReason string     `bun:"revoked_reason" json:"revoked_reason,omitempty"`
+	KeyDigest     string     `bun:"key_digest" json:"-"` // SHA-256 of the public key's PKIX DER, lower-case hex
 }
 
 func authorities(ctx context.Context, q bun.IDB) (rows []authorityRow, err error) {
@@ -55,20 +59,82 @@ func authorities(ctx context.Context, q bun.IDB) (rows []authorityRow, err error
 	return rows, err
 }
 
+// authorityStates says which authorities there are and where they stand.
+func authorityStates(ctx context.Context, q bun.IDB) (string, error) {
+	var rows []authorityRow
+	err := q.NewSelect().Model(&rows).Column("id", "state").OrderExpr("created_at, id").Scan(ctx)
+	return statesOf(rows), err
+}
+
+func statesOf(rows []authorityRow) string {
+	var b strings.Builder
+	for _, row := range rows {
+		b.WriteString(row.ID + " " + string(row.State) + "\n")
+	}
+	return b.String()
+}
+
 func insertAuthority(ctx context.Context, tx db.Tx, row *authorityRow) error {
 	_, err := tx.NewInsert().Model(row).Exec(ctx)
 	return err
 }
 
-func activate(ctx context.Context, tx db.Tx, id string, certificate []byte) error {
+// certify gives a requested authority its certificate, and the state that comes
+// with it.
+func certify(ctx context.Context, tx db.Tx, id string, certificate []byte, to State) error {
 	return db.One(tx.NewUpdate().Model((*authorityRow)(nil)).
-		Set("certificate = ?", certificate).Set("state = ?", Active).
+		Set("certificate = ?", certificate).Set("state = ?", to).
 		Where("id = ? AND state = ?", id, Requested).Exec(ctx))
 }
 
-func insertCertificate(ctx context.Context, tx db.Tx, c *Certificate) error {
-	_, err := tx.NewInsert().Model(c).Exec(ctx)
+// move changes an authority's state from one to another, or is db.ErrConflict.
+func move(ctx context.Context, tx db.Tx, id string, from, to State) error {
+	return db.One(tx.NewUpdate().Model((*authorityRow)(nil)).Set("state = ?", to).
+		Where("id = ? AND state = ?", id, from).Exec(ctx))
+}
+
+// Issuing says which of the authorities issue at this moment of the transaction.
+func Issuing(ctx context.Context, tx db.Tx) (ids []string, err error) {
+	err = tx.NewSelect().Model((*authorityRow)(nil)).Column("id").Where("state = ?", Active).Scan(ctx, &ids)
+	return ids, err
+}
+
+func insertCertificates(ctx context.Context, tx db.Tx, list []*Certificate) error {
+	_, err := tx.NewInsert().Model(&list).Exec(ctx)
 	return err
+}
+
+// Given is how many certificates a device was given since a time, and when the
+// first of these was.
+type Given struct {
+	DeviceID string    `bun:"device_id"`
+	Count    int       `bun:"count"`
+	First    db.Micros `bun:"first"`
+}
+
+// GivenSince counts the certificates that devices were given since a time, by
+// device_id.
+func GivenSince(ctx context.Context, tx db.Tx, deviceIDs []string, since db.Micros) (map[string]Given, error) {
+	var rows []Given
+	err := tx.NewSelect().Model((*Certificate)(nil)).ColumnExpr("device_id, COUNT(*) AS count, MIN(issued_at) AS first").
+		Where("device_id IN (?) AND issued_at > ?", bun.List(deviceIDs), since).Group("device_id").Scan(ctx, &rows)
+	given := make(map[string]Given, len(rows))
+	for _, r := range rows {
+		given[r.DeviceID] = r
+	}
+	return given, err
+}
+
+// Certified says which of the keys were certified before, for whomever.
+func Certified(ctx context.Context, tx db.Tx, keyDigests ...string) (map[string]bool, error) {
+	var found []string
+	err := tx.NewSelect().Model((*Certificate)(nil)).Column("key_digest").
+		Where("key_digest IN (?) AND key_digest <> ''", bun.List(keyDigests)).Scan(ctx, &found)
+	certified := make(map[string]bool, len(found))
+	for _, k := range found {
+		certified[k] = true
+	}
+	return certified, err
 }
 
 // Get reads a certificate by its fingerprint, or db.ErrNotFound.
@@ -91,4 +157,58 @@ func Revoke(ctx context.Context, tx db.Tx, deviceID, reason string) error {
 		Set("revoked_at = ?", tx.At()).Set("revoked_reason = ?", reason).
 		Where("device_id = ? AND kind = ? AND revoked_at = 0", deviceID, certs.KindDevice).Exec(ctx)
 	return err
+}
+
+// The reasons of certificates that end without their device.
+const (
+	Superseded = "superseded" // the device uses another
+	Unused     = "unused"     // it was not used in time
+	Restored   = "restored"   // the database came from a backup
+)
+
+// Keep leaves a device one certificate: every other is revoked as superseded, for
+// good. It returns the fingerprints of those that were.
+func Keep(ctx context.Context, tx db.Tx, deviceID, fingerprint string) (ended []string, err error) {
+	err = tx.NewUpdate().Model((*Certificate)(nil)).
+		Set("revoked_at = ?", tx.At()).Set("revoked_reason = ?", Superseded).
+		Where("device_id = ? AND kind = ? AND revoked_at = 0 AND fingerprint <> ?", deviceID, certs.KindDevice, fingerprint).
+		Returning("fingerprint").Scan(ctx, &ended)
+	return ended, err
+}
+
+// End revokes single certificates, for good.
+func End(ctx context.Context, tx db.Tx, reason string, fingerprints ...string) error {
+	if len(fingerprints) == 0 {
+		return nil
+	}
+	_, err := tx.NewUpdate().Model((*Certificate)(nil)).
+		Set("revoked_at = ?", tx.At()).Set("revoked_reason = ?", reason).
+		Where("fingerprint IN (?) AND revoked_at = 0", bun.List(fingerprints)).Exec(ctx)
+	return err
+}
+
+// Returning are devices that may still come back: they are not revoked or retired,
+// and the certificate that they go by is in date or was not long ago.
+type Returning struct {
+	Since     db.Micros // certificates that ended before count no more
+	RootBelow int64     // only those that say they know an older fleet root; 0 for all
+	Authority string    // only those whose certificate is of this authority; "" for all
+}
+
+// Count counts them. It reads the tables of devices, which it does not own: what
+// an authority may do depends on who still needs it.
+func (r Returning) Count(ctx context.Context, tx db.Tx) (int, error) {
+	sel := tx.NewSelect().TableExpr("certificates AS x").
+		Join("JOIN device_counters AS c ON c.device_id = x.device_id AND c.fingerprint = x.fingerprint").
+		Join("JOIN devices AS d ON d.device_id = c.device_id").
+		Where("x.kind = ? AND x.not_after > ? AND d.state IN ('active', 'suspended')", certs.KindDevice, r.Since)
+	if r.RootBelow > 0 {
+		sel = sel.Where("d.root_version < ?", r.RootBelow)
+	}
+	if r.Authority != "" {
+		sel = sel.Where("x.authority_id = ?", r.Authority)
+	}
+	n := 0
+	err := sel.ColumnExpr("COUNT(*)").Scan(ctx, &n)
+	return n, err
 }

@@ -109,7 +109,7 @@ func (d *Decision) certificate(f Facts, now time.Time) {
 		d.HoldsUntil = f.NotBefore
 	case now.After(f.NotAfter):
 		d.add(Against, "certificate-expired", "its certificate expired at "+f.NotAfter.UTC().Format(time.RFC3339),
-			"enroll it again under another device_id")
+			"switch it on: it asks for the way back within 90 days, and a person agrees (sentinel-server device identity-requests)")
 	default:
 		d.add(For, "certificate-valid", "its certificate is valid until "+f.NotAfter.UTC().Format(time.RFC3339), "")
 		// The last second is still part of the life (RFC 5280 section 4.1.2.5).

@@ -47,6 +47,7 @@ type Device struct {
 	Trust         trust.Stored      `json:"trust"`
 	Certificates  []pki.Certificate `json:"certificates"` // the newest first
 	Source        string            `json:"enrolled_from"`
+	Identity      *IdentityRequest  `json:"identity_request,omitempty"` // another key that it asks for, or was given and did not use yet
 }
 
 // DevicePage reads all about a device, or device.ErrUnknown. A verdict that has
@@ -79,6 +80,9 @@ func DevicePage(ctx context.Context, q bun.IDB, id string, now time.Time) (*Devi
 		return nil, err
 	}
 	p.Source = e.Source
+	if p.Identity, err = openIdentity(ctx, q, id, now); err != nil {
+		return nil, err
+	}
 	if p.Trust, err = trust.Get(ctx, q, id); err != nil && !errors.Is(err, trust.ErrUnknown) {
 		return nil, err
 	}

@@ -1,0 +1,134 @@
+package device
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+
+	"github.com/uptrace/bun"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+)
+
+// Standing is what decides whether a device may be given another certificate.
+type Standing struct {
+	DeviceID     string    `bun:"device_id"`
+	EnrollmentID string    `bun:"enrollment_id"`
+	Fingerprint  string    `bun:"fingerprint"`
+	Next         string    `bun:"next_fingerprint"` // "" when none waits for its first use
+	NextUntil    db.Micros `bun:"next_until"`
+	Gate         Gate      `bun:"gate"`
+	Sensitive    bool      `bun:"sensitive"`
+}
+
+// Standings reads the standings of devices, by device_id, and keeps them as they
+// are until the transaction ends.
+func Standings(ctx context.Context, tx db.Tx, ids ...string) (map[string]*Standing, error) {
+	var rows []Standing
+	sel := tx.NewSelect().TableExpr("device_counters AS c").
+		ColumnExpr("c.device_id, c.enrollment_id, c.fingerprint, c.next_fingerprint, c.next_until, c.gate, d.sensitive").
+		Join("JOIN devices AS d ON d.device_id = c.device_id").
+		Where("c.device_id IN (?)", bun.List(ids)).OrderExpr("c.device_id")
+	if tx.On == db.PostgreSQL {
+		// State and hold are changed with the counter's row first, so that it stands
+		// for them. SQLite has one writer.
+		sel = sel.For("NO KEY UPDATE OF c")
+	}
+	if err := sel.Scan(ctx, &rows); err != nil {
+		return nil, err
+	}
+	byID := make(map[string]*Standing, len(rows))
+	for i := range rows {
+		byID[rows[i].DeviceID] = &rows[i]
+	}
+	return byID, nil
+}
+
+// May says whether a device (nil: there is none) may be given another certificate
+// for what was signed with the key of the one named. It follows the conditions of
+// Judge, but for the next certificate: nobody renews with what was never used.
+func May(s *Standing, enrollmentID, fingerprint string) error {
+	switch {
+	case s == nil:
+		return ErrUnknown
+	case s.Gate == GateSuspended:
+		return ErrSuspended
+	case s.Gate == GateHeld:
+		return ErrHeld
+	case s.Gate != GateOpen:
+		return ErrRevoked
+	case s.EnrollmentID != enrollmentID:
+		return ErrEnrollment
+	case s.Fingerprint != fingerprint:
+		return ErrCertificate
+	}
+	return nil
+}
+
+// Next is a certificate that waits for its first use.
+type Next struct {
+	DeviceID    string
+	Fingerprint string
+	Until       db.Micros
+}
+
+const (
+	setNext           = "UPDATE device_counters AS c SET next_fingerprint = n.fingerprint, next_until = n.until FROM "
+	setNextPostgreSQL = setNext + "unnest($1::text[], $2::text[], $3::bigint[]) AS n (device_id, fingerprint, until) WHERE c.device_id = n.device_id"
+	setNextSQLite     = setNext + "(SELECT value->>0 AS device_id, value->>1 AS fingerprint, value->>2 AS until FROM json_each(?1)) AS n WHERE c.device_id = n.device_id"
+)
+
+// SetNext gives devices, each once, their next certificates. Whoever calls it holds
+// their standings.
+func SetNext(ctx context.Context, tx db.Tx, list []Next) error {
+	var res sql.Result
+	var err error
+	if tx.On == db.SQLite {
+		rows := make([][3]any, len(list))
+		for i, n := range list {
+			rows[i] = [3]any{n.DeviceID, n.Fingerprint, n.Until.Int()}
+		}
+		data, jsonErr := json.Marshal(rows)
+		if jsonErr != nil {
+			return jsonErr
+		}
+		res, err = tx.Tx.Tx.ExecContext(ctx, setNextSQLite, string(data))
+	} else {
+		ids, fingerprints, until := make([]string, len(list)), make([]string, len(list)), make([]int64, len(list))
+		for i, n := range list {
+			ids[i], fingerprints[i], until[i] = n.DeviceID, n.Fingerprint, n.Until.Int()
+		}
+		res, err = tx.Tx.Tx.ExecContext(ctx, setNextPostgreSQL, ids, fingerprints, until)
+	}
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || int(n) != len(list) {
+		return db.ErrConflict
+	}
+	return nil
+}
+
+// ForgetNext ends that a next certificate waits, after its first use or when it
+// is void.
+func ForgetNext(ctx context.Context, tx db.Tx, deviceID, fingerprint string) error {
+	_, err := tx.NewUpdate().Model((*Counter)(nil)).Set("next_fingerprint = ''").Set("next_until = 0").
+		Where("device_id = ? AND next_fingerprint = ?", deviceID, fingerprint).Exec(ctx)
+	return err
+}
+
+// ForgetAllNext ends every next certificate, after a restore, and says which they
+// were.
+func ForgetAllNext(ctx context.Context, tx db.Tx) (fingerprints []string, err error) {
+	if err := tx.NewSelect().Model((*Counter)(nil)).Column("next_fingerprint").Where("next_fingerprint <> ''").Scan(ctx, &fingerprints); err != nil {
+		return nil, err
+	}
+	_, err = tx.NewUpdate().Model((*Counter)(nil)).Set("next_fingerprint = ''").Set("next_until = 0").
+		Where("next_fingerprint <> ''").Exec(ctx)
+	return fingerprints, err
+}
+
+// SetKeyCode stores the code of the key that a device goes by now.
+func SetKeyCode(ctx context.Context, tx db.Tx, deviceID, code string) error {
+	return db.One(tx.NewUpdate().Model((*Device)(nil)).Set("key_code = ?", code).Where("device_id = ?", deviceID).Exec(ctx))
+}

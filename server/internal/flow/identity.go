@@ -1,0 +1,347 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/identity"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+)
+
+// reviewed has a person decide about a request, and carries it out once one
+// agreed.
+func (f *Flow) reviewed(ctx context.Context, r *renewal) (*renewed, error) {
+	got := &renewed{}
+	err := f.d.Write(ctx, func(ctx context.Context, tx db.Tx) (err error) {
+		got.Request, err = f.placeIdentity(ctx, tx, r)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if got.Live(f.d.Now()) == identity.Approved {
+		got.Request, err = f.settle(ctx, r.who, got.Request)
+	}
+	return got, err
+}
+
+// placeIdentity stores a request for review, unless it is there already. The device must
+// be one that may have another certificate at this moment.
+func (f *Flow) placeIdentity(ctx context.Context, tx db.Tx, r *renewal) (*identity.Request, error) {
+	m, err := f.meet(ctx, tx, []*renewal{r})
+	if err != nil {
+		return nil, err
+	}
+	if err := device.May(m.standings[r.DeviceID], r.enrollmentID, r.SignedBy); err != nil {
+		return nil, err
+	}
+	if known := m.byID[r.ID]; known != nil {
+		if !known.Same(r.Request) {
+			return nil, identity.ErrConflict
+		}
+		return known, nil
+	}
+	if m.certified[r.KeyDigest] {
+		return nil, identity.ErrKeyUsed
+	}
+	if err := recoverable(ctx, tx, r.Request); err != nil {
+		return nil, err
+	}
+	if err := f.replace(ctx, tx, r.who, m.open[r.DeviceID]); err != nil {
+		return nil, err
+	}
+	waiting, err := identity.Waiting(ctx, tx, f.settings.MaxPending)
+	if err != nil {
+		return nil, err
+	}
+	if waiting >= f.settings.MaxPending {
+		return nil, enroll.ErrFull
+	}
+	action, err := identity.Action{Kind: r.Kind, RequestID: r.ID, DeviceID: r.DeviceID, SignedBy: r.SignedBy, CSRDigest: r.CSRDigest, KeyCode: r.KeyCode}.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	ask, err := approval.Place(ctx, tx, approval.Ask{Kind: approval.Identity, SubjectID: r.ID, Action: action, Required: 1,
+		Requester: "device:" + r.DeviceID, TTL: f.settings.ReviewTTL})
+	if err != nil {
+		return nil, err
+	}
+	r.State, r.ApprovalID, r.CreatedAt, r.ExpiresAt = identity.Pending, ask.ID, tx.At(), tx.At().Add(f.settings.ReviewTTL)
+	taken, err := identity.Insert(ctx, tx, r.Request)
+	if err != nil {
+		return nil, err
+	}
+	if !taken[r.ID] {
+		return nil, identity.ErrConflict // its key was asked for before
+	}
+	return r.Request, audit.Write(ctx, tx, r.who, audit.Entry{Action: audit.IdentityRequest, ObjectKind: "device", ObjectID: r.DeviceID,
+		Details: map[string]string{"request": r.ID, "kind": string(r.Kind), "digest": ask.Digest, "key_code": r.KeyCode}})
+}
+
+// recoverable holds a recovery to the time that is given for it.
+func recoverable(ctx context.Context, tx db.Tx, r *identity.Request) error {
+	if r.Kind != identity.Recovery {
+		return nil
+	}
+	cert, err := pki.Get(ctx, tx, r.SignedBy)
+	if err != nil {
+		return err
+	}
+	return identity.Recoverable(cert.NotAfter.Time(), tx.Now)
+}
+
+// settle signs the certificate of an approved request, then records it in one
+// transaction that checks again that it may.
+func (f *Flow) settle(ctx context.Context, who audit.Actor, r *identity.Request) (*identity.Request, error) {
+	req, err := certs.ParseRequest(r.CSR, r.DeviceID)
+	if err != nil {
+		return nil, err
+	}
+	d, err := device.Get(ctx, f.d.Read(), r.DeviceID)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := f.pki.IssueDevice(r.DeviceID, d.EnrollmentID, req.PublicKey, f.d.Now(), f.settings.CertificateLife)
+	if err != nil {
+		return nil, err
+	}
+	err = f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
+		standings, err := device.Standings(ctx, tx, r.DeviceID)
+		if err != nil {
+			return err
+		}
+		if err := device.May(standings[r.DeviceID], d.EnrollmentID, r.SignedBy); err != nil {
+			return err
+		}
+		if err := recoverable(ctx, tx, r); err != nil {
+			return err
+		}
+		issuing, err := pki.Issuing(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(issuing, cert.AuthorityID) {
+			return errAuthority
+		}
+		until := tx.At().Add(identity.UnusedLife)
+		if err := identity.Settle(ctx, tx, r.ID, cert.Fingerprint, until); err != nil {
+			return err
+		}
+		if err := pki.Record(ctx, tx, cert); err != nil {
+			return err
+		}
+		if err := device.SetNext(ctx, tx, []device.Next{{DeviceID: r.DeviceID, Fingerprint: cert.Fingerprint, Until: until}}); err != nil {
+			return err
+		}
+		return audit.Write(ctx, tx, who, givenEntry(r, cert))
+	})
+	switch {
+	case errors.Is(err, errAuthority): // the device asks again
+		return nil, errors.Join(err, f.pki.Load(ctx))
+	case err != nil && !errors.Is(err, db.ErrConflict): // a conflict: the same request was faster, or its time is over
+		return nil, err
+	}
+	return identity.Get(ctx, f.d.Read(), r.ID)
+}
+
+// replace ends what a device asked for before, with the certificate that it may
+// have been given and did not use.
+func (f *Flow) replace(ctx context.Context, tx db.Tx, who audit.Actor, r *identity.Request) error {
+	if r == nil {
+		return nil
+	}
+	if err := end(ctx, tx, r, identity.Rejected, "a newer request took its place", approval.Void, pki.Superseded); err != nil {
+		return err
+	}
+	return audit.Write(ctx, tx, who, audit.Entry{Action: audit.IdentityReject, ObjectKind: "device", ObjectID: r.DeviceID,
+		Reason: "a newer request took its place", Details: map[string]string{"request": r.ID, "fingerprint": r.Fingerprint}})
+}
+
+// end closes an open request and all that hangs on it.
+func end(ctx context.Context, tx db.Tx, r *identity.Request, to identity.State, reason string, ask approval.State, certificate string) error {
+	if err := identity.Move(ctx, tx, r.ID, r.State, to, reason); err != nil {
+		return err
+	}
+	if r.State == identity.Pending && r.ApprovalID != "" {
+		if err := approval.Close(ctx, tx, r.ApprovalID, ask); err != nil {
+			return err
+		}
+	}
+	if r.State != identity.Issued {
+		return nil
+	}
+	if err := device.ForgetNext(ctx, tx, r.DeviceID, r.Fingerprint); err != nil {
+		return err
+	}
+	return pki.End(ctx, tx, certificate, r.Fingerprint)
+}
+
+// supersede makes a certificate that was used for the first time the device's
+// only one, in the transaction that accepted its use.
+func supersede(ctx context.Context, tx db.Tx, deviceID, fingerprint string) error {
+	if err := device.ForgetNext(ctx, tx, deviceID, fingerprint); err != nil {
+		return err
+	}
+	ended, err := pki.Keep(ctx, tx, deviceID, fingerprint)
+	if err != nil {
+		return err
+	}
+	code, err := identity.FirstUsed(ctx, tx, deviceID, fingerprint)
+	if err != nil {
+		return err
+	}
+	if code != "" {
+		if err := device.SetKeyCode(ctx, tx, deviceID, code); err != nil {
+			return err
+		}
+	}
+	d, err := device.Get(ctx, tx, deviceID)
+	if err != nil {
+		return err
+	}
+	if err := retrust(ctx, tx, d); err != nil {
+		return err
+	}
+	return audit.Write(ctx, tx, audit.Actor{Kind: audit.Device, ID: deviceID}, audit.Entry{Action: audit.CertSupersede, ObjectKind: "device", ObjectID: deviceID,
+		Details: map[string]string{"fingerprint": fingerprint, "superseded": strings.Join(ended, " ")}})
+}
+
+// IdentityReview records a person's decision about what a device asks for, and
+// carries it out: the digest names exactly the key and the certificate that were
+// shown.
+func (f *Flow) IdentityReview(ctx context.Context, by authz.By, deviceID string, decision Decision) (identity.State, error) {
+	var state identity.State
+	err := f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
+		if err := by.Still(ctx, tx); err != nil {
+			return err
+		}
+		r, err := identity.OpenOf(ctx, tx, deviceID)
+		if err != nil {
+			return err
+		}
+		entry := audit.Entry{Action: audit.IdentityReject, ObjectKind: "device", ObjectID: deviceID, Reason: decision.Reason,
+			Details: map[string]string{"request": r.ID, "kind": string(r.Kind), "key_code": r.KeyCode}}
+		if r.State == identity.Approved && !decision.Approve {
+			if decision.Reason == "" {
+				return approval.ErrNoReason
+			}
+			state = identity.Rejected
+			entry.Details["taken_back"] = "true"
+			if err := identity.Move(ctx, tx, r.ID, identity.Approved, identity.Rejected, decision.Reason); err != nil {
+				return err
+			}
+			return audit.Write(ctx, tx, by.Actor, entry)
+		}
+		if r.State != identity.Pending {
+			return fmt.Errorf("%w: it is %s", identity.ErrState, r.State)
+		}
+		if decision.Approve {
+			if err := mayStill(ctx, tx, r); err != nil {
+				return err
+			}
+		}
+		ask, err := approval.Cast(ctx, tx, r.ApprovalID, approval.Vote{
+			Person: by.Person, AccountID: by.AccountID, Approve: decision.Approve, Digest: decision.Digest, Reason: decision.Reason,
+		})
+		if err != nil {
+			return err
+		}
+		entry.Details["digest"], entry.Details["approval"] = ask.Digest, ask.ID
+		switch ask.State {
+		case approval.Approved:
+			entry.Action, state = audit.IdentityApprove, identity.Approved
+			if err := approval.Execute(ctx, tx, ask.ID); err != nil {
+				return err
+			}
+		case approval.Rejected:
+			state = identity.Rejected
+		default: // a vote among several that are needed
+			entry.Action, state = audit.IdentityApprove, identity.Pending
+			return audit.Write(ctx, tx, by.Actor, entry)
+		}
+		if err := identity.Move(ctx, tx, r.ID, identity.Pending, state, decision.Reason); err != nil {
+			return err
+		}
+		return audit.Write(ctx, tx, by.Actor, entry)
+	})
+	if errors.Is(err, db.ErrConflict) {
+		err = approval.ErrClosed
+	}
+	return state, err
+}
+
+// mayStill makes sure that the device is one that may have another certificate:
+// it was when it asked.
+func mayStill(ctx context.Context, tx db.Tx, r *identity.Request) error {
+	standings, err := device.Standings(ctx, tx, r.DeviceID)
+	if err != nil {
+		return err
+	}
+	s := standings[r.DeviceID]
+	if s == nil {
+		return device.ErrUnknown
+	}
+	return device.May(s, s.EnrollmentID, r.SignedBy)
+}
+
+// ExpireIdentities writes down that the time of requests is over, and ends the
+// certificates that were not used in time. They are refused from that time on,
+// whether it is written or not.
+func (f *Flow) ExpireIdentities(ctx context.Context) error {
+	overdue, err := identity.Overdue(ctx, f.d.Read(), db.At(f.d.Now()), upkeepBatch)
+	if err != nil {
+		return err
+	}
+	var failed []error // one row that errs does not hold the others up
+	for i := range overdue {
+		r := &overdue[i]
+		reason := "nobody decided in time, or the device did not come back"
+		if r.State == identity.Issued {
+			reason = "the certificate was not used in time"
+		}
+		err := f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
+			// The counter's row first, as heartbeats do.
+			if _, err := device.Standings(ctx, tx, r.DeviceID); err != nil {
+				return err
+			}
+			if err := end(ctx, tx, r, identity.Expired, reason, approval.Expired, pki.Unused); err != nil {
+				return err
+			}
+			return audit.Write(ctx, tx, upkeep, audit.Entry{Action: audit.IdentityExpire, ObjectKind: "device", ObjectID: r.DeviceID,
+				Details: map[string]string{"request": r.ID, "kind": string(r.Kind), "fingerprint": r.Fingerprint}})
+		})
+		if err != nil && !errors.Is(err, db.ErrConflict) { // a conflict: another node was faster, or the device
+			failed = append(failed, fmt.Errorf("device %s: %w", r.DeviceID, err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// voidIdentities ends, after a restore, what devices asked for and the
+// certificates that they had not used: all of it may have gone on in the time that
+// was lost.
+func voidIdentities(ctx context.Context, tx db.Tx) error {
+	if err := identity.VoidAll(ctx, tx); err != nil {
+		return err
+	}
+	unused, err := device.ForgetAllNext(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for part := range slices.Chunk(unused, 500) {
+		if err := pki.End(ctx, tx, pki.Restored, part...); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,303 @@
+package year
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/servertest"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+)
+
+// Plan is how large and how fine the year is.
+type Plan struct {
+	Devices int
+	Life    time.Duration // of a device certificate
+	Span    time.Duration // of the year, 120 days at least
+}
+
+const (
+	day      = 24 * time.Hour
+	atOnce   = 32
+	downFor  = 7 * day
+	sleepFor = 30 * day
+)
+
+// clock is a time that only the year moves.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time { c.mu.Lock(); defer c.mu.Unlock(); return c.now }
+
+func (c *clock) add(d time.Duration) { c.mu.Lock(); defer c.mu.Unlock(); c.now = c.now.Add(d) }
+
+type fleet struct {
+	testing.TB
+	plan    Plan
+	clock   *clock
+	server  *servertest.Server
+	devices []*device
+
+	renewals, beats atomic.Int64
+	recoveries      int
+}
+
+// device is one of the fleet, with what the year does to it.
+type device struct {
+	*servertest.Device
+	asleep bool
+	ends   time.Time // last second of its certificate, as it knows it
+}
+
+// Live lives the plan's year and fails when a device is lost, has a gap that the
+// rules do not give it, or needs a person where they say that it needs none.
+func Live(tb testing.TB, plan Plan) {
+	tb.Helper()
+	f := &fleet{TB: tb, plan: plan, clock: &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}}
+	f.server = servertest.Start(tb, servertest.Options{Now: f.clock.Now, Settings: map[string]string{
+		"SENTINEL_DEVICE_CERT_LIFETIME": plan.Life.String(), "SENTINEL_HEARTBEAT_BATCH_WINDOW": "1ms",
+		"SENTINEL_MAX_PENDING_ENROLLMENTS": "100000",
+	}})
+	for _, role := range []string{"operator", "approver"} {
+		f.server.Person(role, role)
+	}
+	f.enroll()
+	quarter := plan.Span / 4
+
+	f.days(quarter - sleepFor/2)
+	sleepers := f.sleep(max(1, plan.Devices/100))
+	f.days(sleepFor / 2)
+	f.rotate("the first change of authorities, while some sleep", nil, func() { f.days(sleepFor / 2); f.wake(sleepers) })
+	f.days(quarter - sleepFor/2)
+
+	f.server.Stop()
+	f.clock.add(downFor)
+	f.server = f.server.Again()
+	for _, d := range f.devices {
+		d.move(f.server)
+	}
+	f.back("the server was down for a week", f.devices)
+	f.days(quarter)
+
+	f.rotate("the second change of authorities", f.server.Retired(), func() {})
+	f.days(quarter)
+	f.judge(len(sleepers))
+}
+
+// enroll lets everybody in.
+func (f *fleet) enroll() {
+	f.Helper()
+	operator, approver := f.server.SignIn("operator"), f.server.SignIn("approver")
+	token := operator.EnrollToken(f.plan.Devices)
+	f.devices = make([]*device, f.plan.Devices)
+	f.each(func(i int) error {
+		d := &device{Device: f.server.NewDevice(fmt.Sprintf("edge-%d", i))}
+		f.devices[i] = d
+		if problem, err := d.Ask(token); problem != nil || err != nil {
+			return fmt.Errorf("%s asks: %w", d.ID, why(problem, err))
+		}
+		approver.Approve(d.EnrollmentID)
+		r, problem, err := d.Poll()
+		if problem != nil || err != nil || r.State != protocol.EnrollIssued {
+			return fmt.Errorf("%s polls: %w", d.ID, why(problem, err))
+		}
+		d.Trust(r.FleetRoots)
+		d.ends = f.clock.Now().Add(f.plan.Life)
+		return f.beat(d)
+	})
+}
+
+// each does one thing for every device, some at once.
+func (f *fleet) each(act func(i int) error) {
+	f.Helper()
+	f.times(len(f.devices), act)
+}
+
+func (f *fleet) times(n int, act func(i int) error) {
+	f.Helper()
+	var all sync.WaitGroup
+	var next atomic.Int64
+	failures := make(chan error, atOnce)
+	for range atOnce {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				if err := act(i); err != nil {
+					failures <- err
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	select {
+	case err := <-failures:
+		f.Fatalf("after %s: %v", f.clock.Now().Format(time.DateTime), err)
+	default:
+	}
+}
+
+// days lets time pass in steps of five eighths of a certificate's life: whoever is
+// awake renews when its certificate would not last for another, and goes on at once.
+func (f *fleet) days(span time.Duration) {
+	f.Helper()
+	step := f.plan.Life * 5 / 8
+	rounds := 0
+	for ; span > 0; span -= step {
+		f.clock.add(min(step, span))
+		f.each(func(i int) error {
+			d := f.devices[i]
+			if d.asleep {
+				return nil
+			}
+			if left := d.ends.Sub(f.clock.Now()); left > step && !d.Answer.Renew {
+				return f.beat(d)
+			}
+			return f.renew(d)
+		})
+		if rounds++; rounds%16 == 0 {
+			f.server.Round()
+		}
+	}
+	f.server.Round()
+}
+
+func (f *fleet) renew(d *device) error {
+	answer, problem, err := d.Renew()
+	if problem != nil || err != nil || answer.State != protocol.EnrollIssued {
+		return fmt.Errorf("%s renews: %w", d.ID, why(problem, err))
+	}
+	f.renewals.Add(1)
+	d.ends = f.clock.Now().Add(f.plan.Life)
+	return f.beat(d)
+}
+
+func (f *fleet) beat(d *device) error {
+	if problem, err := d.Beat(); problem != nil || err != nil {
+		return fmt.Errorf("%s beats: %w", d.ID, why(problem, err))
+	}
+	f.beats.Add(1)
+	return nil
+}
+
+// errState says that what a device asked for is not what it was given.
+var errState = errors.New("the answer is not a certificate")
+
+// why is what went wrong, when something did.
+func why(problem *protocol.Problem, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case problem != nil:
+		return problem
+	}
+	return errState
+}
+
+// move is the device at the server that was started anew.
+func (d *device) move(s *servertest.Server) {
+	roots := d.Roots
+	d.Device = d.At(s)
+	d.Trust(roots)
+}
+
+func (f *fleet) sleep(n int) []*device {
+	for _, d := range f.devices[:n] {
+		d.asleep = true
+	}
+	return f.devices[:n]
+}
+
+func (f *fleet) wake(sleepers []*device) {
+	f.Helper()
+	for _, d := range sleepers {
+		d.asleep = false
+		d.Hangup()
+	}
+	f.back("some were asleep for a month", sleepers)
+}
+
+// back is the way back of devices whose certificates have expired: each is told
+// so, asks, and a person agrees.
+func (f *fleet) back(after string, list []*device) {
+	f.Helper()
+	approver := f.server.SignIn("approver")
+	f.times(len(list), func(i int) error {
+		d := list[i]
+		_, problem, err := d.Renew()
+		if err != nil || problem == nil || problem.Code != protocol.CodeCertificateExpired {
+			return fmt.Errorf("%s: %s is told: %w", after, d.ID, why(problem, err))
+		}
+		lost, problem, err := d.Recover()
+		if err != nil || problem != nil {
+			return fmt.Errorf("%s: %s asks for the way back: %w", after, d.ID, why(problem, err))
+		}
+		approver.Agree(d.ID)
+		r, problem, err := d.PollLost(lost)
+		if err != nil || problem != nil || r.State != protocol.EnrollIssued {
+			return fmt.Errorf("%s: %s comes back: %w", after, d.ID, why(problem, err))
+		}
+		d.ends = f.clock.Now().Add(f.plan.Life)
+		return f.beat(d)
+	})
+	f.recoveries += len(list)
+}
+
+// rotate changes both authorities. The server's own waits until every device that
+// may come back knows it: what keeps them away goes on meanwhile.
+func (f *fleet) rotate(what string, drop []string, meanwhile func()) {
+	f.Helper()
+	if err := f.server.Publish(drop, certs.KindDevice, certs.KindServer); err != nil {
+		f.Fatalf("%s: %v", what, err)
+	}
+	if err := f.server.Activate(certs.KindDevice, false); err != nil {
+		f.Fatalf("%s: %v", what, err)
+	}
+	if err := f.server.Activate(certs.KindServer, false); err == nil {
+		f.Fatalf("%s: the server's authority changed before devices knew it", what)
+	}
+	f.days(f.plan.Life) // each renews once, and learns of it
+	meanwhile()
+	if err := f.server.Activate(certs.KindServer, false); err != nil {
+		f.Fatalf("%s: %v", what, err)
+	}
+	for _, d := range f.devices {
+		d.Hangup() // the next connection meets the new authority
+	}
+}
+
+// judge is the end of the year.
+func (f *fleet) judge(sleepers int) {
+	f.Helper()
+	for _, d := range f.devices {
+		d.Hangup()
+		if err := f.beat(d); err != nil {
+			f.Error(err)
+		}
+		if d.Answer.Renew || d.Root.Root.Version != 3 {
+			f.Errorf("%s is of an authority of before, or knows fleet root %d", d.ID, d.Root.Root.Version)
+		}
+	}
+	if want := sleepers + len(f.devices); f.recoveries != want {
+		f.Errorf("%d came back by a person's word, want %d", f.recoveries, want)
+	}
+	for what, n := range map[string]int{
+		"devices that do not go on":      f.server.Count("device_counters", "gate <> 0 OR next_fingerprint <> ''"),
+		"renewals that a person decided": f.server.Count("identity_requests", "kind = 'renewal' AND approval_id <> ''"),
+		"requests that were not used":    f.server.Count("identity_requests", "state <> 'used'"),
+		"devices that are not trusted":   f.server.Count("trust_verdicts", "verdict = 'untrusted'"),
+	} {
+		if n != 0 {
+			f.Errorf("%d %s", n, what)
+		}
+	}
+	if n := f.server.Count("certificates", "kind = 'device' AND revoked_at = 0"); n != len(f.devices) {
+		f.Errorf("%d certificates in force for %d devices", n, len(f.devices))
+	}
+	f.Logf("%d devices, %d renewals, %d heartbeats, %d recoveries", len(f.devices), f.renewals.Load(), f.beats.Load(), f.recoveries)
+}

@@ -1,0 +1,19 @@
+package year_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/year"
+)
+
+// PKI-11, AGT-13: a short year, with certificates of a week. The heavy suite lives a
+// long one, with certificates of eight hours.
+func TestAYearLosesNoDevice(t *testing.T) {
+	t.Parallel()
+	plan := year.Plan{Devices: 50, Life: 7 * 24 * time.Hour, Span: 120 * 24 * time.Hour}
+	if testing.Short() {
+		plan.Devices = 10
+	}
+	year.Live(t, plan)
+}
