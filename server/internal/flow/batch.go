@@ -53,6 +53,10 @@ func (b *batcher) do(ctx context.Context, one beat) (outcome, error) {
 		return outcome{}, ErrBusy
 	}
 	defer b.leave(one.DeviceID)
+	if b.size == 1 && b.window == 0 { // nothing is gathered: no other goroutine is needed
+		o := b.store(ctx, []beat{one})[0]
+		return o, o.err
+	}
 	w := waiting{one, make(chan outcome, 1)}
 	select {
 	case b.in <- w:
