@@ -27,9 +27,9 @@ var (
 // short is how many worlds are a short round: a few seconds.
 func short() uint64 {
 	if raceEnabled {
-		return 20
+		return 10
 	}
-	return 100
+	return 60
 }
 
 // home is a directory for worlds: in memory where there is one, since a world is
@@ -159,7 +159,7 @@ func TestASeedIsAWorld(t *testing.T) {
 	tmpl, dir := template(t)
 	count := uint64(10)
 	if raceEnabled {
-		count = 3
+		count = 2
 	}
 	for n := *from; n < *from+count; n++ {
 		first, err := tmpl.Run(t.Context(), dir, n)
