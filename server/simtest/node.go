@@ -164,7 +164,7 @@ func (c *Conn) Post(path string, body []byte) (Answer, error) {
 	r.TLS, r.RemoteAddr = &c.state, c.source
 	w := &recorder{Answer: Answer{Header: http.Header{}}}
 	c.n.machine.ServeHTTP(w, r)
-	w.Answer.Body = w.body.Bytes()
+	w.Body = w.body.Bytes()
 	return w.Answer, nil
 }
 

@@ -67,7 +67,7 @@ func (p Person) Review(ctx context.Context, enrollmentID string, approve bool) e
 	return errors.New("nothing is shown")
 }
 
-// Revoke, Suspend, Resume and Resync are acts on one device.
+// Revoke ends a device for good.
 func (p Person) Revoke(ctx context.Context, deviceID string) error {
 	return p.n.core.Flow.Revoke(ctx, p.by, deviceID, "simulated")
 }

@@ -38,12 +38,12 @@ func (w *World) populate(from string) {
 	for i := range 2 + w.rng.IntN(mostDevices-1) {
 		a := w.newAgent(i)
 		if err := simtest.Copy(a.dir, filepath.Join(from, a.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			w.fail("%s: %v", a.name, err)
+			w.failf("%s: %v", a.name, err)
 		}
-		w.after(w.between(0, time.Minute), "", func() { w.power(a) })
+		w.after(w.between(0, time.Minute), func() { w.power(a) })
 	}
 	w.operator.begin(w)
-	w.after(w.between(0, mishapsEvery), "", func() { w.mishaps() })
+	w.after(w.between(0, mishapsEvery), func() { w.mishaps() })
 }
 
 func (w *World) newAgent(i int) *agent {
@@ -60,7 +60,7 @@ func (w *World) power(a *agent) {
 	if a.p != nil && !a.p.ended {
 		return
 	}
-	w.tell("%s: starts", a.name)
+	w.tellf("%s: starts", a.name)
 	a.p = w.spawn(ofAgent, a.name, func(p *process) { w.work(a, p) })
 	a.p.agent = a
 	w.resume(a.p, nil)
@@ -90,11 +90,11 @@ func (w *World) work(a *agent, p *process) {
 		s, err := agentsim.ReadState(a.dir)
 		switch {
 		case err != nil:
-			w.fail("%s cannot read its state: %v", a.name, err)
+			w.failf("%s cannot read its state: %v", a.name, err)
 			return
 		case s.Enrolled:
 			if err = code.Run(w.ctx); errors.Is(err, agentsim.ErrRestart) {
-				w.tell("%s: restarts, as it was told", a.name)
+				w.tellf("%s: restarts, as it was told", a.name)
 				code.Sleep(w.between(time.Second, 5*time.Second)) // its supervisor
 				continue
 			}
@@ -107,11 +107,11 @@ func (w *World) work(a *agent, p *process) {
 				a.token = ""
 			}
 			if err == nil {
-				w.tell("%s: is enrolled", a.name)
+				w.tellf("%s: is enrolled", a.name)
 				continue
 			}
 		}
-		w.tell("%s: its process ends: %v", a.name, plain(err))
+		w.tellf("%s: its process ends: %v", a.name, plain(err))
 		code.Sleep(w.between(10*time.Second, 60*time.Second))
 	}
 }
@@ -147,7 +147,7 @@ func (w *World) copyState(a *agent) {
 		return
 	}
 	if err := simtest.Copy(a.earlier, a.dir); err != nil {
-		w.fail("copy: %v", err)
+		w.failf("copy: %v", err)
 	}
 }
 
@@ -161,13 +161,13 @@ func (w *World) rollback(a *agent) {
 	}
 	w.cut(a)
 	if err := errors.Join(os.RemoveAll(a.dir), simtest.Copy(a.dir, a.earlier)); err != nil {
-		w.fail("roll back %s: %v", a.name, err)
+		w.failf("roll back %s: %v", a.name, err)
 		return
 	}
 	w.oracle.rolledBack(a)
 	a.spoiled = true
-	w.tell("%s: is put back to an earlier state", a.name)
-	w.after(w.between(0, time.Minute), "", func() { w.power(a) })
+	w.tellf("%s: is put back to an earlier state", a.name)
+	w.after(w.between(0, time.Minute), func() { w.power(a) })
 }
 
 // cloneOf starts a second machine with a copy of the device's disk.
@@ -179,9 +179,9 @@ func (w *World) cloneOf(a *agent) {
 	c := &agent{name: a.name, dir: a.earlier, address: "198.51.100.7:4711", clone: true, spoiled: true, pinned: a.pinned, skew: a.skew}
 	a.earlier, a.spoiled = "", true
 	w.agents = append(w.agents, c)
-	w.tell("%s: is cloned", a.name)
-	w.after(w.between(0, time.Minute), "", func() { w.power(c) })
-	w.after(w.between(time.Minute, 10*time.Minute), "", func() { w.tell("%s: the clone is found", c.name); w.cut(c) })
+	w.tellf("%s: is cloned", a.name)
+	w.after(w.between(0, time.Minute), func() { w.power(c) })
+	w.after(w.between(time.Minute, 10*time.Minute), func() { w.tellf("%s: the clone is found", c.name); w.cut(c) })
 }
 
 // mishaps is a round of what happens to machines.
@@ -192,18 +192,18 @@ func (w *World) mishaps() {
 	f := w.faults
 	if w.chance(f.serverCrash) && w.server.node != nil {
 		w.server.crash(w, "crashed")
-		w.after(w.between(time.Second, 2*time.Minute), "", func() { w.server.start(w) })
+		w.after(w.between(time.Second, 2*time.Minute), func() { w.server.start(w) })
 	}
 	a := w.agents[w.rng.IntN(len(w.agents))]
 	switch {
 	case a.clone:
 	case w.chance(f.agentCrash):
-		w.tell("%s: crashes", a.name)
+		w.tellf("%s: crashes", a.name)
 		w.cut(a)
-		w.after(w.between(0, 2*time.Minute), "", func() { w.power(a) })
+		w.after(w.between(0, 2*time.Minute), func() { w.power(a) })
 	case w.chance(f.agentRollback):
 		w.copyState(a)
-		w.after(w.between(time.Minute, 6*time.Minute), "", func() {
+		w.after(w.between(time.Minute, 6*time.Minute), func() {
 			if !w.quiet {
 				w.rollback(a)
 			}
@@ -217,11 +217,11 @@ func (w *World) mishaps() {
 			a.skew += w.between(-50*time.Hour, 50*time.Hour)
 		}
 		a.steepest = max(a.steepest, a.skew)
-		w.tell("%s: its clock is off by %s", a.name, a.skew)
+		w.tellf("%s: its clock is off by %s", a.name, a.skew)
 	}
 	if w.chance(f.clockStep / 3) {
 		w.server.skew += w.between(-2*time.Minute, 3*time.Minute)
-		w.tell("server: its clock is off by %s", w.server.skew)
+		w.tellf("server: its clock is off by %s", w.server.skew)
 	}
 	if w.chance(0.2) && len(w.server.backups) < 3 {
 		w.server.backup(w)
@@ -232,5 +232,5 @@ func (w *World) mishaps() {
 	if w.chance(f.attack) {
 		w.attack()
 	}
-	w.after(w.between(mishapsEvery/2, mishapsEvery*3/2), "", func() { w.mishaps() })
+	w.after(w.between(mishapsEvery/2, mishapsEvery*3/2), func() { w.mishaps() })
 }

@@ -25,10 +25,10 @@ func (w *World) attack() {
 	if by := w.agents[w.rng.IntN(len(w.agents))]; w.chance(0.7) && by.chain != nil {
 		chain, as = by.chain, by.name
 	}
-	w.tell("attacker: sends a heartbeat of %s as %s", a.name, as)
+	w.tellf("attacker: sends a heartbeat of %s as %s", a.name, as)
 	conn, err := w.server.node.Accept(w.ctx, chain, "203.0.113.66:4711")
 	if err != nil {
-		w.fail("attack: %v", err)
+		w.failf("attack: %v", err)
 		return
 	}
 	w.serve(as, conn, protocol.PathHeartbeat, body, func(simtest.Answer) {}, nil)

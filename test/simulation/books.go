@@ -61,11 +61,11 @@ func (o *oracle) books(w *World) {
 	for _, b := range books {
 		found, err := w.server.node.Query(w.ctx, b.query)
 		if err != nil {
-			w.fail("%s: %v", b.what, err)
+			w.failf("%s: %v", b.what, err)
 			return
 		}
 		if len(found) > 0 {
-			w.fail("%s: %v", b.what, found)
+			w.failf("%s: %v", b.what, found)
 		}
 	}
 }

@@ -52,7 +52,7 @@ func (o *operator) send(w *World) {
 		}
 		return err
 	}, nil)
-	w.after(w.between(0, 3*time.Second), "", func() { w.server.work(w) })
+	w.after(w.between(0, 3*time.Second), func() { w.server.work(w) })
 }
 
 // cancel takes one back.
@@ -93,7 +93,7 @@ func (s *server) work(w *World) {
 	}
 	w.resume(w.spawn(ofServer, "commands", func(*process) {
 		if err := s.node.CommandRound(w.ctx); err != nil {
-			w.tell("server: work on commands fails")
+			w.tellf("server: work on commands fails")
 		}
 	}), nil)
 }
@@ -105,24 +105,24 @@ func (s *server) working(w *World) {
 	if w.quiet {
 		every = time.Minute
 	}
-	w.after(every, "", func() { s.working(w) })
+	w.after(every, func() { s.working(w) })
 }
 
 // begins judges a command that a device begins.
 func (o *oracle) begins(w *World, a *agent, id, kind string) {
-	w.tell("%s: begins %s", a.name, kind)
+	w.tellf("%s: begins %s", a.name, kind)
 	if what := w.commands.forged[id]; what != "" {
-		w.fail("%s does a forged command: %s", a.name, what)
+		w.failf("%s does a forged command: %s", a.name, what)
 		return
 	}
 	i := slices.IndexFunc(w.commands.orders, func(c order) bool { return c.id == id })
 	if i >= 0 { // otherwise the operator was not told that it was stored
 		c := w.commands.orders[i]
 		if !slices.Contains(c.devices, a.name) {
-			w.fail("%s does a command of %v", a.name, c.devices)
+			w.failf("%s does a command of %v", a.name, c.devices)
 		}
 		if now := w.time(a.skew); !now.Before(c.notAfter) && a.skew >= a.steepest {
-			w.fail("%s does a command that ended at %s at %s", a.name, c.notAfter, now)
+			w.failf("%s does a command that ended at %s at %s", a.name, c.notAfter, now)
 		}
 	}
 	if a.spoiled {
@@ -130,7 +130,7 @@ func (o *oracle) begins(w *World, a *agent, id, kind string) {
 	}
 	key := a.name + " " + id
 	if w.commands.begun[key]++; w.commands.begun[key] > 1 {
-		w.fail("%s does a command twice", a.name)
+		w.failf("%s does a command twice", a.name)
 	}
 }
 
@@ -176,7 +176,7 @@ func (w *World) forge(a *agent) (protocol.CommandDelivery, bool) {
 	}
 	signer, err := node.CommandSigner()
 	if err != nil {
-		w.fail("forge: %v", err)
+		w.failf("forge: %v", err)
 		return protocol.CommandDelivery{}, false
 	}
 	target := signing.Target{DeviceID: a.name, EnrollmentID: a.saw.EnrollmentID}
@@ -210,26 +210,26 @@ func (w *World) forge(a *agent) (protocol.CommandDelivery, bool) {
 	s.Targets = signing.NewTargets([]signing.Target{target})
 	payload, err := s.Payload()
 	if err != nil {
-		w.fail("forge: %v", err)
+		w.failf("forge: %v", err)
 		return protocol.CommandDelivery{}, false
 	}
 	env, err := signing.Seal(w.ctx, signing.PurposeCommand, payload, signer)
 	if err != nil {
-		w.fail("forge: %v", err)
+		w.failf("forge: %v", err)
 		return protocol.CommandDelivery{}, false
 	}
 	if what == "changed after it was signed" {
 		s.Requester = "alice"
 		if env.Payload, err = s.Payload(); err != nil {
-			w.fail("forge: %v", err)
+			w.failf("forge: %v", err)
 		}
 	}
 	data, err := env.Marshal()
 	if err != nil {
-		w.fail("forge: %v", err)
+		w.failf("forge: %v", err)
 	}
 	w.commands.forged[s.ActionID] = what
-	w.tell("attacker: has %s given a command %s", a.name, what)
+	w.tellf("attacker: has %s given a command %s", a.name, what)
 	return protocol.CommandDelivery{ActionID: s.ActionID, Statement: data}, true
 }
 
@@ -251,7 +251,7 @@ func (t target) final() bool {
 func (o *oracle) lookAtTargets(w *World) {
 	list, err := w.server.node.Query(w.ctx, `SELECT t.command_id, t.device_id, t.state, t.closed_at, length(t.result), c.state FROM command_targets AS t JOIN commands AS c ON c.id = t.command_id`)
 	if err != nil {
-		w.fail("the oracle cannot read: %v", err)
+		w.failf("the oracle cannot read: %v", err)
 		return
 	}
 	before := o.targets
@@ -263,7 +263,7 @@ func (o *oracle) lookAtTargets(w *World) {
 			o.open[c[1]]++
 		}
 		if was, known := before[key]; known && was.final() && was != t {
-			w.fail("a command of %s had ended and something of it changed: %+v, %+v", c[1], was, t)
+			w.failf("a command of %s had ended and something of it changed: %+v, %+v", c[1], was, t)
 		}
 	}
 }
@@ -280,7 +280,7 @@ func (c *commands) reckon(w *World) {
 		for _, o := range c.orders {
 			key := a.name + " " + o.id
 			if t := w.oracle.targets[key]; t.state == "succeeded" && c.begun[key] != 1 {
-				w.fail("%s is said to have done a %s, and began it %d times", a.name, o.kind, c.begun[key])
+				w.failf("%s is said to have done a %s, and began it %d times", a.name, o.kind, c.begun[key])
 			}
 		}
 	}

@@ -34,9 +34,9 @@ func (e *ear) Handle(_ context.Context, r slog.Record) error {
 	case "a command begins":
 		e.w.oracle.begins(e.w, e.a, of["action_id"], of["kind"])
 	case "a command has ended", "newer documents are in force", "a new certificate was issued; trying it", "the server accepted the new certificate":
-		e.w.tell("%s: %s %s%s", e.a.name, r.Message, of["kind"], of["policy_version"])
+		e.w.tellf("%s: %s %s%s", e.a.name, r.Message, of["kind"], of["policy_version"])
 	case "a command is refused":
-		e.w.tell("%s: a command is refused: %s", e.a.name, of["reason"])
+		e.w.tellf("%s: a command is refused: %s", e.a.name, of["reason"])
 	default:
 		return nil
 	}
@@ -48,7 +48,7 @@ func (e *ear) Handle(_ context.Context, r slog.Record) error {
 
 // crashHere ends an agent's process in the middle of what it does.
 func (w *World) crashHere(a *agent, p *process) {
-	w.tell("%s: crashes in the middle", a.name)
-	w.after(w.between(0, time.Minute), "", func() { w.power(a) })
+	w.tellf("%s: crashes in the middle", a.name)
+	w.after(w.between(0, time.Minute), func() { w.power(a) })
 	p.yield(crashed{})
 }

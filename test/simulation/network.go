@@ -159,22 +159,22 @@ func (w *World) send(p *process, m sending) {
 		m.c.open = nil
 	}
 	if w.chance(f.proxy) {
-		w.after(w.delay(f), "", func() {
+		w.after(w.delay(f), func() {
 			give(reply{answer: simtest.Answer{Status: http.StatusBadGateway, Header: http.Header{"Content-Type": {"text/html"}}, Body: []byte("<html>")}})
 		})
 		return
 	}
 	lost := w.chance(f.loseRequest)
 	if !lost {
-		w.after(w.delay(f), "", func() { w.deliver(m, give) })
+		w.after(w.delay(f), func() { w.deliver(m, give) })
 	}
 	if lost && w.chance(0.5) {
-		w.tell("%s: a request is lost", p.name)
+		w.tellf("%s: a request is lost", p.name)
 	}
 	if w.chance(f.duplicate) {
-		w.tell("%s: a request comes twice", p.name)
+		w.tellf("%s: a request comes twice", p.name)
 		again := sending{m.c, m.path, slices.Clone(m.body)}
-		w.after(w.delay(f)+w.delay(f), "", func() { w.deliver(again, func(reply) {}) })
+		w.after(w.delay(f)+w.delay(f), func() { w.deliver(again, func(reply) {}) })
 	}
 }
 
@@ -194,7 +194,7 @@ func (w *World) deliver(m sending, give func(reply)) {
 	}
 	w.serve(m.c.a.name, m.c.open, m.path, m.body, func(a simtest.Answer) {
 		if !w.quiet && w.chance(w.faults.loseAnswer) {
-			w.tell("%s: an answer is lost", m.c.a.name)
+			w.tellf("%s: an answer is lost", m.c.a.name)
 			return
 		}
 		f := w.faults
@@ -204,8 +204,8 @@ func (w *World) deliver(m sending, give func(reply)) {
 		if m.path == protocol.PathHeartbeat && a.Status == http.StatusOK {
 			a.Body = w.tamper(m.c.a, a.Body)
 		}
-		w.after(w.delay(f), "", func() { give(reply{answer: a}) })
-	}, func() { w.after(w.between(time.Millisecond, time.Second), "", func() { give(reply{err: errReset}) }) })
+		w.after(w.delay(f), func() { give(reply{answer: a}) })
+	}, func() { w.after(w.between(time.Millisecond, time.Second), func() { give(reply{err: errReset}) }) })
 }
 
 // serve has the server answer, watched by the oracle.
@@ -214,7 +214,7 @@ func (w *World) serve(from string, conn *simtest.Conn, path string, body []byte,
 	p := w.spawn(ofServer, "request of "+from, func(p *process) {
 		a, err := conn.Post(path, body)
 		if err != nil {
-			w.fail("a request could not be made: %v", err)
+			w.failf("a request could not be made: %v", err)
 			return
 		}
 		w.oracle.answer(w, seen, a)

@@ -15,7 +15,7 @@ type operator struct {
 	made   map[string]int // how often the database had been restored when a token was made
 }
 
-func (o *operator) begin(w *World) { w.after(w.between(0, 10*time.Second), "", func() { o.round(w) }) }
+func (o *operator) begin(w *World) { w.after(w.between(0, 10*time.Second), func() { o.round(w) }) }
 
 // act does something as one of the people, in a process of its own.
 func (o *operator) act(w *World, what string, f func(p simtest.Person) error, done func()) {
@@ -30,7 +30,7 @@ func (o *operator) act(w *World, what string, f func(p simtest.Person) error, do
 		if err != nil {
 			verdict = "not done"
 		}
-		w.tell("operator: %s: %s", what, verdict)
+		w.tellf("operator: %s: %s", what, verdict)
 		if err == nil && done != nil {
 			done()
 		}
@@ -69,10 +69,9 @@ func (o *operator) round(w *World) {
 			}
 		}
 	}
-	switch {
-	case w.chance(f.window):
+	if w.chance(f.window) {
 		o.act(w, "open a window", func(p simtest.Person) error { return p.OpenWindow(w.ctx, 2*time.Minute) }, nil)
-	case w.chance(f.window):
+	} else if w.chance(f.window) {
 		o.act(w, "close the window", func(p simtest.Person) error { return p.CloseWindow(w.ctx) }, nil)
 	}
 	if w.chance(f.command) {
@@ -88,7 +87,7 @@ func (o *operator) round(w *World) {
 		nth := w.rng.IntN(len(o.tokens))
 		o.act(w, fmt.Sprintf("revoke token %d", nth), func(p simtest.Person) error { return p.RevokeToken(w.ctx, o.tokens[nth]) }, nil)
 	}
-	w.after(w.between(5*time.Second, 50*time.Second), "", func() { o.round(w) })
+	w.after(w.between(5*time.Second, 50*time.Second), func() { o.round(w) })
 }
 
 // invite makes a token and brings it to the device.
@@ -117,7 +116,7 @@ func (o *operator) reviews(w *World, reject float64) {
 	}
 	waiting, err := w.server.node.Query(w.ctx, "SELECT id, device_id FROM enrollments WHERE state = 'pending' ORDER BY device_id, created_at")
 	if err != nil {
-		w.fail("reviews: %v", err)
+		w.failf("reviews: %v", err)
 		return
 	}
 	for _, e := range waiting {
@@ -132,7 +131,7 @@ func (w *World) settle() {
 	if w.failure != "" {
 		return
 	}
-	w.tell("the faults are over")
+	w.tellf("the faults are over")
 	w.quiet = true
 	w.faults = faults{}
 	w.server.skew = 0
@@ -147,7 +146,7 @@ func (w *World) settle() {
 	}
 	begin := w.clock
 	w.oracle.settled = begin
-	w.after(time.Second, "", func() { w.operator.tidy(w) })
+	w.after(time.Second, func() { w.operator.tidy(w) })
 	until := begin + (6 * time.Hour).Microseconds()
 	for limit := 6000; limit > 0 && w.step(); limit-- {
 		if w.clock >= until || w.allWell() {
@@ -155,12 +154,12 @@ func (w *World) settle() {
 		}
 	}
 	if w.failure == "" && len(w.oracle.open) > 0 {
-		w.fail("commands are not over %s after the faults ended: %v", time.Duration(w.clock-begin)*time.Microsecond, w.oracle.open)
+		w.failf("commands are not over %s after the faults ended: %v", time.Duration(w.clock-begin)*time.Microsecond, w.oracle.open)
 	}
 	if w.failure == "" && !w.allWell() {
 		for _, a := range w.agents {
 			if why := w.unwell(a); why != "" {
-				w.fail("%s is not accepted %s after the faults ended: %s", a.name, time.Duration(w.clock-begin)*time.Microsecond, why)
+				w.failf("%s is not accepted %s after the faults ended: %s", a.name, time.Duration(w.clock-begin)*time.Microsecond, why)
 			}
 		}
 	}
@@ -182,10 +181,10 @@ func (o *operator) tidy(w *World) {
 			o.revoke(w, a.name)
 		case a.saw.Refusal == string(protocol.CodeDeviceUnknown):
 			// The database does not know it any more: it enrolls anew.
-			w.tell("%s: is unenrolled by a person", a.name)
+			w.tellf("%s: is unenrolled by a person", a.name)
 			w.cut(a)
 			if err := (&agentsim.Process{Dir: a.dir}).Unenroll(); err != nil {
-				w.fail("unenroll %s: %v", a.name, err)
+				w.failf("unenroll %s: %v", a.name, err)
 			}
 			a.saw, a.token = agentsim.State{}, ""
 			w.power(a)
@@ -203,5 +202,5 @@ func (o *operator) tidy(w *World) {
 			o.act(w, "resync "+id, func(p simtest.Person) error { return p.Resync(w.ctx, id) }, nil)
 		}
 	}
-	w.after(time.Minute, "", func() { o.tidy(w) })
+	w.after(time.Minute, func() { o.tidy(w) })
 }

@@ -53,7 +53,7 @@ func (o *oracle) look(w *World) {
 	o.looks++
 	list, err := w.server.node.Query(w.ctx, `SELECT device_id, enrollment_id, epoch, fingerprint, gate, counter, seen_at FROM device_counters ORDER BY device_id`)
 	if err != nil {
-		w.fail("the oracle cannot read: %v", err)
+		w.failf("the oracle cannot read: %v", err)
 		return
 	}
 	before := o.rows
@@ -69,7 +69,7 @@ func (o *oracle) look(w *World) {
 			o.closed[r.device] = o.looks
 		}
 		if o.revoked[r.enrollment] && r.gate != gateRevoked {
-			w.fail("%s was revoked, and is not any more", r.device)
+			w.failf("%s was revoked, and is not any more", r.device)
 		}
 		was, known := find(before, r.device)
 		if !known {
@@ -77,20 +77,20 @@ func (o *oracle) look(w *World) {
 		}
 		switch {
 		case was.gate == gateRevoked && r != was:
-			w.fail("%s is revoked, and something of it changed: %+v, %+v", r.device, was, r)
+			w.failf("%s is revoked, and something of it changed: %+v, %+v", r.device, was, r)
 		case r.counter < was.counter:
-			w.fail("the counter of %s fell from %d to %d", r.device, was.counter, r.counter)
+			w.failf("the counter of %s fell from %d to %d", r.device, was.counter, r.counter)
 		case r.counter == was.counter && r.seen != was.seen:
-			w.fail("%s: counter %d was accepted twice", r.device, r.counter)
+			w.failf("%s: counter %d was accepted twice", r.device, r.counter)
 		case r.counter != was.counter && was.gate != gateOpen:
-			w.fail("the counter of %s rose from %d to %d while its gate was %d", r.device, was.counter, r.counter, was.gate)
+			w.failf("the counter of %s rose from %d to %d while its gate was %d", r.device, was.counter, r.counter, was.gate)
 		case r.enrollment != was.enrollment:
-			w.fail("%s has another enrollment", r.device)
+			w.failf("%s has another enrollment", r.device)
 		}
 	}
 	o.lookAtTargets(w)
 	if len(before) > len(o.rows) {
-		w.fail("a device is gone")
+		w.failf("a device is gone")
 	}
 }
 
@@ -133,35 +133,35 @@ func (o *oracle) answer(w *World, s seen, a simtest.Answer) {
 	if s.path != protocol.PathHeartbeat {
 		var e protocol.EnrollResult
 		_ = json.Unmarshal(a.Body, &e)
-		w.tell("server: %s asks to enroll: %s %s", s.from, code, e.State)
+		w.tellf("server: %s asks to enroll: %s %s", s.from, code, e.State)
 		if e.State == protocol.EnrollPending || e.State == protocol.EnrollApproved {
 			o.token(w, s.from, e.EnrollmentID)
 		}
 		r, _ := find(o.rows, s.from)
 		if since := o.closed[s.from]; e.Certificates != nil && r.gate == gateRevoked && since <= s.look {
-			w.fail("%s was given a certificate after it was revoked", s.from)
+			w.failf("%s was given a certificate after it was revoked", s.from)
 		}
 		return
 	}
-	w.tell("server: heartbeat %d of %s by %s: %s", s.beat.Counter, s.beat.DeviceID, s.from, code)
+	w.tellf("server: heartbeat %d of %s by %s: %s", s.beat.Counter, s.beat.DeviceID, s.from, code)
 	if code != "ok" {
 		return
 	}
 	o.beats++
 	if s.from != s.beat.DeviceID {
-		w.fail("%s was believed to be %s", s.from, s.beat.DeviceID)
+		w.failf("%s was believed to be %s", s.from, s.beat.DeviceID)
 	}
 	key := acceptance(s.beat.EnrollmentID, s.beat.Epoch, s.beat.Counter)
 	if o.accepted[key] {
-		w.fail("heartbeat %d of %s was accepted twice", s.beat.Counter, s.from)
+		w.failf("heartbeat %d of %s was accepted twice", s.beat.Counter, s.from)
 	}
 	o.accepted[key] = true
 	if since := o.closed[s.from]; since != 0 && since <= s.look {
-		w.fail("heartbeat %d of %s was accepted, and its gate was not open", s.beat.Counter, s.from)
+		w.failf("heartbeat %d of %s was accepted, and its gate was not open", s.beat.Counter, s.from)
 	}
 	r, known := find(o.rows, s.from)
 	if !known || r.enrollment != s.beat.EnrollmentID || r.counter < s.beat.Counter {
-		w.fail("heartbeat %d of %s was acknowledged and is not stored", s.beat.Counter, s.from)
+		w.failf("heartbeat %d of %s was acknowledged and is not stored", s.beat.Counter, s.from)
 	}
 	if w.quiet {
 		o.well[s.from] = true
@@ -176,11 +176,11 @@ func (o *oracle) token(w *World, from, enrollmentID string) {
 	}
 	found, err := w.server.node.Query(w.ctx, `SELECT token_id FROM enrollments WHERE id = ?`, enrollmentID)
 	if err != nil || len(found) == 0 {
-		w.fail("the enrollment of %s is not there: %v", from, err)
+		w.failf("the enrollment of %s is not there: %v", from, err)
 		return
 	}
 	if made, known := w.operator.made[found[0][0]]; known && made < w.server.restores {
-		w.fail("%s enrolls with a token of before the restore", from)
+		w.failf("%s enrolls with a token of before the restore", from)
 	}
 }
 
@@ -193,7 +193,7 @@ func (o *oracle) device(w *World, p *process) {
 	a := p.agent
 	s, err := agentsim.ReadState(a.dir)
 	if err != nil {
-		w.fail("%s: its state cannot be read: %v", a.name, err)
+		w.failf("%s: its state cannot be read: %v", a.name, err)
 		return
 	}
 	was := a.saw
@@ -201,15 +201,15 @@ func (o *oracle) device(w *World, p *process) {
 	if was.Enrolled && s.EnrollmentID == was.EnrollmentID {
 		switch {
 		case !s.Enrolled:
-			w.fail("%s is not enrolled any more", a.name)
+			w.failf("%s is not enrolled any more", a.name)
 		case s.Counter < was.Counter:
-			w.fail("%s: its counter fell from %d to %d", a.name, was.Counter, s.Counter)
+			w.failf("%s: its counter fell from %d to %d", a.name, was.Counter, s.Counter)
 		case s.Root < was.Root || s.Policy < was.Policy || s.FirstRoot != was.FirstRoot:
-			w.fail("%s: what it believes went back: %+v, %+v", a.name, was, s)
+			w.failf("%s: what it believes went back: %+v, %+v", a.name, was, s)
 		}
 	}
 	if was.Begun && s.Accepted != was.Accepted && !o.accepted[acceptance(s.EnrollmentID, s.Epoch, s.Accepted)] {
-		w.fail("%s believes that heartbeat %d was accepted", a.name, s.Accepted)
+		w.failf("%s believes that heartbeat %d was accepted", a.name, s.Accepted)
 	}
 }
 

@@ -95,7 +95,7 @@ func (w *World) resume(p *process, with any) {
 	case exited:
 		w.gone(p)
 		if why.panicked != nil {
-			w.fail("%s panicked: %v", p.name, why.panicked)
+			w.failf("%s panicked: %v", p.name, why.panicked)
 		}
 	}
 }

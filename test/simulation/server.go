@@ -37,13 +37,15 @@ func (s *server) begin(w *World, from string) error {
 	}
 	s.fingerprint = s.node.CAFingerprint()
 	var err error
-	s.rootDigest, err = s.node.RootDigest()
+	if s.rootDigest, err = s.node.RootDigest(); err != nil {
+		return err
+	}
 	if s.foreign, _, err = signing.GenerateEd25519(signing.PurposeCommand); err != nil {
 		return err
 	}
-	w.after(10*time.Second, "", func() { s.upkeep(w) })
-	w.after(5*time.Second, "", func() { s.working(w) })
-	return err
+	w.after(10*time.Second, func() { s.upkeep(w) })
+	w.after(5*time.Second, func() { s.working(w) })
+	return nil
 }
 
 func (s *server) open(w *World) error {
@@ -77,7 +79,7 @@ func (s *server) upkeep(w *World) {
 	if w.quiet {              // of the hours that it then takes nothing new comes
 		every = 5 * time.Minute
 	}
-	w.after(every, "", func() { s.upkeep(w) })
+	w.after(every, func() { s.upkeep(w) })
 }
 
 // crash ends the server's process, with everything that it was about to do.
@@ -85,7 +87,7 @@ func (s *server) crash(w *World, why string) {
 	if s.node == nil {
 		return
 	}
-	w.tell("server: down (%s)", why)
+	w.tellf("server: down (%s)", why)
 	for _, p := range slices.Clone(w.processes) {
 		if p.kind == ofServer {
 			w.kill(p)
@@ -100,10 +102,10 @@ func (s *server) start(w *World) {
 		return
 	}
 	if err := s.open(w); err != nil {
-		w.fail("the server does not start: %v", err)
+		w.failf("the server does not start: %v", err)
 		return
 	}
-	w.tell("server: up")
+	w.tellf("server: up")
 }
 
 // afterEvent carries out a crash that began inside a transaction.
@@ -111,7 +113,7 @@ func (s *server) afterEvent(w *World) {
 	if s.crashing {
 		s.crashing = false
 		s.crash(w, "in a commit")
-		w.after(w.between(time.Second, 90*time.Second), "", func() { s.start(w) })
+		w.after(w.between(time.Second, 90*time.Second), func() { s.start(w) })
 	}
 }
 
@@ -119,27 +121,27 @@ func (s *server) afterEvent(w *World) {
 func (s *server) restore(w *World, nth int) {
 	s.crash(w, "to be restored")
 	if err := simtest.Restore(s.dir, s.backups[nth].dir); err != nil {
-		w.fail("restore: %v", err)
+		w.failf("restore: %v", err)
 		return
 	}
 	s.restores++
 	w.oracle.restored()
 	if err := simtest.MarkRestored(w.ctx, s.dir, func() time.Time { return w.time(s.skew) }); err != nil {
-		w.fail("mark-restored: %v", err)
+		w.failf("mark-restored: %v", err)
 		return
 	}
-	w.tell("server: restored from backup %d", nth)
-	w.after(w.between(time.Second, time.Minute), "", func() { s.start(w) })
+	w.tellf("server: restored from backup %d", nth)
+	w.after(w.between(time.Second, time.Minute), func() { s.start(w) })
 }
 
 func (s *server) backup(w *World) {
 	b := backup{filepath.Join(w.dir, "backup-"+strconv.Itoa(len(s.backups)))}
 	if err := simtest.Backup(b.dir, s.dir); err != nil {
-		w.fail("backup: %v", err)
+		w.failf("backup: %v", err)
 		return
 	}
 	s.backups = append(s.backups, b)
-	w.tell("server: backup %d", len(s.backups)-1)
+	w.tellf("server: backup %d", len(s.backups)-1)
 }
 
 var (
@@ -155,7 +157,7 @@ func (w *World) beginTx() error {
 		return nil
 	}
 	if !w.quiet && w.chance(w.faults.beginFails) {
-		w.tell("%s: a transaction does not begin", p.name)
+		w.tellf("%s: a transaction does not begin", p.name)
 		return errBegin
 	}
 	w.pause(p)
@@ -177,10 +179,10 @@ func (w *World) commitTx(commit func() error) error {
 	}
 	switch f := w.faults; {
 	case w.chance(f.commitFails):
-		w.tell("%s: a commit fails", p.name)
+		w.tellf("%s: a commit fails", p.name)
 		return errCommit
 	case w.chance(f.again):
-		w.tell("%s: a transaction runs again", p.name)
+		w.tellf("%s: a transaction runs again", p.name)
 		return simtest.ErrSerialization
 	case w.chance(f.crashInCommit):
 		if w.chance(0.5) {
@@ -194,7 +196,7 @@ func (w *World) commitTx(commit func() error) error {
 		if err := w.committed(commit()); err != nil {
 			return err
 		}
-		w.tell("%s: a commit is not known to have been done", p.name)
+		w.tellf("%s: a commit is not known to have been done", p.name)
 		return errUnknown
 	}
 	if err := w.committed(commit()); err != nil {

@@ -50,8 +50,6 @@ type World struct {
 // epoch is when every world begins: the template was founded an hour before.
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-const micros = int64(time.Microsecond)
-
 func (w *World) time(skew time.Duration) time.Time {
 	return epoch.Add(time.Duration(w.clock) * time.Microsecond).Add(skew)
 }
@@ -92,8 +90,8 @@ func (w *World) at(when int64, name string, f func()) {
 	heap.Push(&w.queue, event{at: max(when, w.clock), tie: w.rng.Uint64(), nth: w.serial, name: name, run: f})
 }
 
-func (w *World) after(d time.Duration, name string, f func()) {
-	w.at(w.clock+d.Microseconds(), name, f)
+func (w *World) after(d time.Duration, f func()) {
+	w.at(w.clock+d.Microseconds(), "", f)
 }
 
 // step runs the next event, and reports whether there was one.
@@ -105,25 +103,25 @@ func (w *World) step() bool {
 	w.clock = e.at
 	w.steps++
 	if e.name != "" {
-		w.tell("%s", e.name)
+		w.tellf("%s", e.name)
 	}
 	e.run()
 	w.server.afterEvent(w)
 	return w.failure == ""
 }
 
-// tell adds to the trace. What it says must not depend on keys, ids or nonces.
-func (w *World) tell(format string, args ...any) {
+// tellf adds to the trace. What it says must not depend on keys, ids or nonces.
+func (w *World) tellf(format string, args ...any) {
 	line := fmt.Sprintf("%9.3fs %s", float64(w.clock)/1e6, fmt.Sprintf(format, args...))
 	_, _ = w.hash.Write([]byte(line))
 	w.trace = append(w.trace, line)
 }
 
-// fail records the first thing that must not be.
-func (w *World) fail(format string, args ...any) {
+// failf records the first thing that must not be.
+func (w *World) failf(format string, args ...any) {
 	if w.failure == "" {
 		w.failure = fmt.Sprintf(format, args...)
-		w.tell("FAILED: %s", w.failure)
+		w.tellf("FAILED: %s", w.failure)
 	}
 }
 
@@ -177,7 +175,7 @@ func NewTemplate(ctx context.Context, dir string) (*Template, error) {
 	w.operator.begin(w)
 	for limit := 5000; w.step() && slices.ContainsFunc(w.agents, func(a *agent) bool { return !a.saw.Enrolled }); limit-- {
 		if limit == 0 {
-			w.fail("the devices do not enroll")
+			w.failf("the devices do not enroll")
 		}
 	}
 	w.end()
@@ -189,7 +187,7 @@ func NewTemplate(ctx context.Context, dir string) (*Template, error) {
 
 func newWorld(ctx context.Context, dir string, seed uint64) *World {
 	w := &World{
-		ctx: ctx, seed: seed, rng: rand.New(rand.NewPCG(seed, 0x5e47)), dir: dir, hash: fnv.New64a(), //nolint:gosec // G404: a schedule, not a secret
+		ctx: ctx, seed: seed, rng: rand.New(rand.NewPCG(seed, 0x5e47)), dir: dir, hash: fnv.New64a(),
 	}
 	w.oracle.begin()
 	w.commands.forged, w.commands.begun = map[string]string{}, map[string]int{}
