@@ -25,6 +25,10 @@ FUZZTIME     ?= 5s
 HEAVY_ROUNDS ?=
 ONLY         ?=
 VECTORS      ?=
+SEEDS        ?= 2000
+FROM         ?= 1
+SEED         ?=
+TRACE        ?=
 BENCH        ?=
 ROUNDS       ?= 5
 DEVICES      ?= 10000
@@ -78,6 +82,11 @@ torture: ## kill everything again and again under load; TORTURE_KILLS=60 is shor
 	go test -count=1 -tags failpoints ./shared/failpoint
 	HEAVY_ROUNDS=$(or $(HEAVY_ROUNDS),$(if $(filter 1000,$(TORTURE_KILLS)),10,1)) $(WITH_DB) go test -count=1 -tags heavy -timeout 15m ./test/torture/...
 	go run ./test/torture -kills $(TORTURE_KILLS) $(TORTURE_FLAGS)
+
+.PHONY: simulate
+simulate: ## run simulated fleets: SEEDS=10000 FROM=1 for many, SEED=123 TRACE=1 to replay one
+	go test -count=1 -timeout 0 -v -run '^$(if $(SEED),TestOneSeed,TestSeeds)$$' ./test/simulation \
+		$(if $(SEED),-seed=$(SEED) $(if $(TRACE),-tell),-seeds=$(SEEDS) -from=$(FROM))
 
 .PHONY: test-vectors
 test-vectors: ## run published test vectors through our verifiers; VECTORS=DIR says where they are

@@ -64,17 +64,17 @@ type agent struct {
 }
 
 // connect makes the parts that speak to the server, as this device.
-func (d *device) connect(ctx context.Context, cfg *config.Config, log *slog.Logger, obey bool) (*agent, error) {
+func (d *device) connect(ctx context.Context, cfg *config.Config, log *slog.Logger, obey bool, m Machine) (*agent, error) {
 	server := d.state.Server
 	if cfg.Server != "" { // it has moved; who answers must prove itself all the same
 		server = cfg.Server
 	}
-	clock := func() time.Time { return d.journal.Now(time.Now()) }
+	clock := func() time.Time { return d.journal.Now(m.Now()) }
 	keeper := pins.NewKeeper(d.journal, d.pins, clock, log)
 	w := &wire{
 		journal: d.journal, keeper: keeper, log: log, client: link.NewClient(server, new(http.Transport)),
-		transport: func(cas []*x509.Certificate, present func(*tls.CertificateRequestInfo) (*tls.Certificate, error)) (*http.Transport, error) {
-			return link.NewTransport(link.Target{Server: server, CAs: cas, Present: present, Proxy: cfg.Proxy, Now: clock})
+		transport: func(cas []*x509.Certificate, present func(*tls.CertificateRequestInfo) (*tls.Certificate, error)) (http.RoundTripper, error) {
+			return m.Connect(link.Target{Server: server, CAs: cas, Present: present, Proxy: cfg.Proxy, Now: clock})
 		},
 	}
 	if err := w.fit(ctx); err != nil {
@@ -83,15 +83,15 @@ func (d *device) connect(ctx context.Context, cfg *config.Config, log *slog.Logg
 	a := &agent{}
 	var err error
 	if a.renewer, err = renew.New(renew.Options{
-		Disk: renew.OnDisk(d.journal), Server: w.client, Keeper: keeper, Facts: Facts, Shown: w.Slot,
-		Changed: func() { a.link.Retry() }, Now: clock, Random: link.Jitter, Log: log,
+		Disk: renew.OnDisk(d.journal), Server: w.client, Keeper: keeper, Facts: m.Facts, Shown: w.Slot,
+		Changed: func() { a.link.Retry() }, Now: clock, Random: m.Random, Log: log,
 	}); err != nil {
 		return nil, err
 	}
-	bootID := journal.NewID(time.Now())
+	bootID := journal.NewID(m.Now())
 	parties := []link.Party{w, keeper, a.renewer} // documents before the commands that rest on them
 	if obey {
-		if a.commands, err = d.obey(a, w, bootID, clock, log); err != nil {
+		if a.commands, err = d.obey(a, w, bootID, clock, log, m); err != nil {
 			return nil, err
 		}
 		parties = append(parties, a.commands)
@@ -99,13 +99,13 @@ func (d *device) connect(ctx context.Context, cfg *config.Config, log *slog.Logg
 	a.link, err = link.New(link.Options{
 		Journal: d.journal, Client: w.client,
 		BootID: bootID, Version: version.String(), MinInterval: cfg.MinInterval,
-		Facts: Facts, Now: clock, Random: link.Jitter, Log: log, Parties: parties,
+		Facts: m.Facts, Now: clock, Random: m.Random, Log: log, Parties: parties,
 	})
 	return a, err
 }
 
 // obey makes the part that does commands.
-func (d *device) obey(a *agent, w *wire, bootID string, clock func() time.Time, log *slog.Logger) (*command.Runner, error) {
+func (d *device) obey(a *agent, w *wire, bootID string, clock func() time.Time, log *slog.Logger, m Machine) (*command.Runner, error) {
 	store, err := command.OpenStore(d.journal)
 	if err != nil {
 		return nil, err
@@ -113,10 +113,10 @@ func (d *device) obey(a *agent, w *wire, bootID string, clock func() time.Time, 
 	return command.NewRunner(command.Options{
 		Store: store, Key: w.Key, BootID: bootID, Version: version.String(),
 		Device:     func() (command.Device, error) { return judgedBy(d.journal, w.keeper.Pins(), clock()) },
-		Facts:      func() map[string]string { return Facts() },
+		Facts:      func() map[string]string { return m.Facts() },
 		FactsAgain: func() error { return d.journal.Update(func(s *journal.State) { s.Enrolled.Facts = "" }) },
 		Renew:      func(ctx context.Context) command.Reason { return command.Reason(a.renewer.Renew(ctx)) },
-		Now:        clock, Timer: time.After, Nudge: func() { a.link.Nudge() }, Log: log,
+		Now:        clock, Timer: m.Timer, Nudge: func() { a.link.Nudge() }, Log: log,
 	})
 }
 

@@ -47,7 +47,7 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, ready func()
 		return err
 	}
 	defer d.close()
-	a, err := d.connect(ctx, cfg, log, true)
+	a, err := d.connect(ctx, cfg, log, true, thisMachine)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func Once(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 		return err
 	}
 	defer d.close()
-	a, err := d.connect(ctx, cfg, log, false)
+	a, err := d.connect(ctx, cfg, log, false, thisMachine)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ type wire struct {
 	keeper    *pins.Keeper
 	log       *slog.Logger
 	client    *link.Client
-	transport func([]*x509.Certificate, func(*tls.CertificateRequestInfo) (*tls.Certificate, error)) (*http.Transport, error)
+	transport func([]*x509.Certificate, func(*tls.CertificateRequestInfo) (*tls.Certificate, error)) (http.RoundTripper, error)
 
 	now atomic.Pointer[shown]
 }

@@ -22,6 +22,13 @@ const (
 	retryCap   = 10 * time.Second
 )
 
+func (o *Options) learnCA(ctx context.Context) (*x509.Certificate, error) {
+	if o.Network != nil {
+		return o.Network.LearnCA(ctx, o.Server, o.CAFingerprint)
+	}
+	return learnCA(ctx, o.Server, o.CAFingerprint, o.Proxy)
+}
+
 // learnCA finds the server's CA by its pin. The connection that it makes carries
 // nothing of ours and is not used again. It goes the way that later ones go.
 func learnCA(ctx context.Context, server, fingerprint string, proxy *url.URL) (*x509.Certificate, error) {
@@ -52,7 +59,12 @@ func newClient(o Options, s *journal.State) (*link.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the pinned CA: %w", journal.ErrDamaged, err)
 	}
-	transport, err := link.NewTransport(link.Target{Server: s.Server, CAs: []*x509.Certificate{ca}, Proxy: o.Proxy, Now: o.Now, Dial: o.Dial})
+	target := link.Target{Server: s.Server, CAs: []*x509.Certificate{ca}, Proxy: o.Proxy, Now: o.Now, Dial: o.Dial}
+	if o.Network != nil { // it loses requests by itself; what is tried over is for the loop above
+		transport, err := o.Network.Connect(target)
+		return link.NewClient(s.Server, transport), err
+	}
+	transport, err := link.NewTransport(target)
 	if err != nil {
 		return nil, err
 	}

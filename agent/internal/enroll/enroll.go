@@ -3,10 +3,12 @@ package enroll
 import (
 	"context"
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -38,6 +40,17 @@ type Options struct {
 	Random func() float64 // in [0, 1), for jitter
 	Sleep  func(ctx context.Context, d time.Duration) error
 	Out    io.Writer // told what the person has to know
+
+	// Network takes the place of the machine's in simulations.
+	Network Network
+}
+
+// Network is how a server is reached before the device knows its fleet.
+type Network interface {
+	// LearnCA finds the CA with this fingerprint at the server.
+	LearnCA(ctx context.Context, server, fingerprint string) (*x509.Certificate, error)
+	// Connect makes connections to the target, as link.NewTransport does.
+	Connect(target link.Target) (http.RoundTripper, error)
 }
 
 // Result is what the device was given.
@@ -120,7 +133,7 @@ func (e *enrollment) begin(ctx context.Context) error {
 	if err := e.complete(); err != nil {
 		return err
 	}
-	ca, err := learnCA(ctx, e.Server, e.CAFingerprint, e.Proxy)
+	ca, err := e.learnCA(ctx)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,9 @@ const (
 	refusalKinds  = 1000
 )
 
+// simulatedDoors is more than a simulation has requests on their way.
+const simulatedDoors = 1 << 10
+
 // Core is the server below its listeners.
 type Core struct {
 	Config   *config.Config
@@ -48,6 +51,8 @@ type Core struct {
 	Enroll   *enroll.Service
 	Admin    *admin.Service
 	Flow     *flow.Flow
+
+	doors int
 }
 
 // Options are what the settings do not say.
@@ -55,10 +60,16 @@ type Options struct {
 	Config *config.Config
 	Log    *slog.Logger
 	Now    func() time.Time // the clock of everything that is decided; nil takes the machine's
+	Hooks  db.Hooks         // of simulations
 }
 
 // OpenDB opens the database that the settings name, and nothing else.
 func OpenDB(ctx context.Context, c *config.Config, now func() time.Time) (*db.DB, error) {
+	return openDB(ctx, Options{Config: c, Now: now})
+}
+
+func openDB(ctx context.Context, o Options) (*db.DB, error) {
+	c := o.Config
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("the data directory: %w", err)
 	}
@@ -66,14 +77,14 @@ func OpenDB(ctx context.Context, c *config.Config, now func() time.Time) (*db.DB
 	if url == "" {
 		url = "sqlite:" + filepath.Join(c.DataDir, "sentinel.db")
 	}
-	return db.Open(ctx, db.Options{URL: url, MaxConns: c.DatabaseMaxConns, Now: now})
+	return db.Open(ctx, db.Options{URL: url, MaxConns: c.DatabaseMaxConns, Now: o.Now, Hooks: o.Hooks})
 }
 
 // Open opens everything below the listeners. A trial makes what it misses: its
 // secrets, its schema, its fleet root. Other profiles are told what to do.
 func Open(ctx context.Context, o Options) (_ *Core, err error) {
 	c := &Core{Config: o.Config, Log: o.Log, Outside: db.NewOutside(o.Config.DataDir), Journal: device.NewJournal(o.Config.DataDir)}
-	if c.DB, err = OpenDB(ctx, o.Config, o.Now); err != nil {
+	if c.DB, err = openDB(ctx, o); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -81,6 +92,9 @@ func Open(ctx context.Context, o Options) (_ *Core, err error) {
 			_ = c.Close()
 		}
 	}()
+	if o.Hooks.Begin != nil { // whoever is held up in a transaction must not hold up others outside one
+		c.doors = simulatedDoors
+	}
 	if err = trialSecrets(o.Config); err != nil {
 		return nil, err
 	}
@@ -163,7 +177,7 @@ func (c *Core) services() error {
 		Settings: flow.Settings{
 			RequireReview: c.Config.RequireNewDeviceApproval, ReviewRotations: c.Config.RequireRotationApproval, ReviewTTL: c.Config.EnrollmentReviewTTL, MaxPending: c.Config.MaxPendingEnrollments,
 			CertificateLife: c.Config.DeviceCertLifetime, HeartbeatInterval: c.Config.HeartbeatInterval,
-			BatchWindow: c.Config.HeartbeatBatchWindow, BatchSize: c.Config.HeartbeatBatchSize, ReviewCommands: c.Config.DualApprovalCommands,
+			BatchWindow: c.Config.HeartbeatBatchWindow, BatchSize: c.Config.HeartbeatBatchSize, Doors: c.doors, ReviewCommands: c.Config.DualApprovalCommands,
 		},
 		CommandSigner: c.commandSigner,
 	})

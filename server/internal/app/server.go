@@ -101,10 +101,8 @@ func (s *Server) surfaces() error {
 	if err != nil {
 		return err
 	}
-	devices := deviceapi.New(s.Flow, s.PKI, s.Refusals, s.health, s.Log, s.DB.Now)
-	s.machine = httpkit.NewMux(httpkit.Options{Surface: "machine", Guards: devices.Guards(), Limiter: strangers, Metrics: metrics, Log: s.Log, Level: slog.LevelDebug})
-	devices.Register(s.machine)
-	own := s.PKI.ServerCertificate(s.Config.MachineNames, serverCertLife)
+	s.machine = s.MachineSurface(s.health, httpkit.Options{Limiter: strangers, Metrics: metrics})
+	own := s.ServerCertificate()
 	s.tls = certs.ServerTLS(own.Get)
 	if _, err := own.Get(nil); err != nil && !errors.Is(err, pki.ErrNoAuthority) {
 		return err // found now instead of at the first handshake
@@ -119,6 +117,21 @@ func (s *Server) surfaces() error {
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/metrics", Policy: httpkit.MonitoringToken}, promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
 	admins.Register(s.people)
 	return nil
+}
+
+// MachineSurface is what devices speak to. Of o, what the surface itself decides is
+// filled in.
+func (c *Core) MachineSurface(h *health.Service, o httpkit.Options) *httpkit.Mux {
+	devices := deviceapi.New(c.Flow, c.PKI, c.Refusals, h, c.Log, c.DB.Now)
+	o.Surface, o.Guards, o.Log, o.Level = "machine", devices.Guards(), c.Log, slog.LevelDebug
+	m := httpkit.NewMux(o)
+	devices.Register(m)
+	return m
+}
+
+// ServerCertificate is the machine listener's own.
+func (c *Core) ServerCertificate() *pki.ServerCertificate {
+	return c.PKI.ServerCertificate(c.Config.MachineNames, serverCertLife)
 }
 
 // Ready is closed once both listeners serve.
@@ -174,7 +187,7 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // RaiseMark lets this node remember the database before anything is acknowledged.
-func (s *Server) RaiseMark(ctx context.Context) error { return s.Flow.RaiseMark(ctx) }
+func (c *Core) RaiseMark(ctx context.Context) error { return c.Flow.RaiseMark(ctx) }
 
 // serve is one listener as a part: it ends by letting requests finish.
 func serve(server *http.Server, l net.Listener, serving chan<- struct{}) func(context.Context) error {

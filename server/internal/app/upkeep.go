@@ -27,14 +27,19 @@ func (s *Server) upkeep(ctx context.Context) error {
 			return errors.Join(s.Refusals.Flush(last, true), s.RaiseMark(last))
 		case <-every.C:
 		}
-		s.round(ctx, "reevaluate", s.Flow.Reevaluate)
-		s.round(ctx, "expire enrollments", s.Flow.ExpireEnrollments)
-		s.round(ctx, "expire identity requests", s.Flow.ExpireIdentities)
-		s.round(ctx, "refusals", func(ctx context.Context) error { return s.Refusals.Flush(ctx, false) })
-		if round%markEvery == 0 {
-			s.round(ctx, "mark", s.RaiseMark)
-			s.round(ctx, "sessions", func(ctx context.Context) error { _, err := s.Admin.Prune(ctx); return err })
-		}
+		s.Upkeep(ctx, round)
+	}
+}
+
+// Upkeep does the round of this number.
+func (c *Core) Upkeep(ctx context.Context, round int) {
+	c.round(ctx, "reevaluate", c.Flow.Reevaluate)
+	c.round(ctx, "expire enrollments", c.Flow.ExpireEnrollments)
+	c.round(ctx, "expire identity requests", c.Flow.ExpireIdentities)
+	c.round(ctx, "refusals", func(ctx context.Context) error { return c.Refusals.Flush(ctx, false) })
+	if round%markEvery == 0 {
+		c.round(ctx, "mark", c.RaiseMark)
+		c.round(ctx, "sessions", func(ctx context.Context) error { _, err := c.Admin.Prune(ctx); return err })
 	}
 }
 
@@ -52,8 +57,8 @@ func (s *Server) watchAuthorities(ctx context.Context) error {
 	})
 }
 
-func (s *Server) round(ctx context.Context, name string, f func(context.Context) error) {
+func (c *Core) round(ctx context.Context, name string, f func(context.Context) error) {
 	if err := f(ctx); err != nil && ctx.Err() == nil {
-		s.Log.ErrorContext(ctx, "upkeep failed and is tried again", "round", name, "error", err)
+		c.Log.ErrorContext(ctx, "upkeep failed and is tried again", "round", name, "error", err)
 	}
 }

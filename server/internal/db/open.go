@@ -36,6 +36,15 @@ type Options struct {
 	URL      string           // "sqlite:PATH" or "postgres://..."
 	MaxConns int              // of the pool; 0 takes 16
 	Now      func() time.Time // the clock of every transaction; nil takes time.Now
+	Hooks    Hooks            // of simulations
+}
+
+// Hooks let a simulation stand between the server and its database: it decides
+// what runs before a transaction begins, and whether a commit fails, before it
+// happened or after. A nil one changes nothing.
+type Hooks struct {
+	Begin  func(ctx context.Context) error
+	Commit func(ctx context.Context, commit func() error) error
 }
 
 // DB is an open database. It is safe for concurrent use.
@@ -44,6 +53,7 @@ type DB struct {
 	write   *bun.DB
 	read    *bun.DB
 	now     func() time.Time
+	hooks   Hooks
 	lock    *files.Lock // SQLite only
 }
 
@@ -60,7 +70,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.MaxConns <= 0 {
 		o.MaxConns = 16
 	}
-	d := &DB{now: o.Now}
+	d := &DB{now: o.Now, hooks: o.Hooks}
 	var err error
 	switch {
 	case strings.HasPrefix(o.URL, "sqlite:"):

@@ -78,6 +78,11 @@ func (d *DB) transact(ctx context.Context, level sql.IsolationLevel, f func(cont
 }
 
 func (d *DB) attempt(ctx context.Context, level sql.IsolationLevel, f func(context.Context, Tx) error) (err error) {
+	if d.hooks.Begin != nil {
+		if err := d.hooks.Begin(ctx); err != nil {
+			return err
+		}
+	}
 	btx, err := d.write.BeginTx(ctx, &sql.TxOptions{Isolation: level})
 	if err != nil {
 		return err
@@ -91,10 +96,16 @@ func (d *DB) attempt(ctx context.Context, level sql.IsolationLevel, f func(conte
 	if err := f(ctx, Tx{Tx: btx, Now: d.Now(), On: d.dialect}); err != nil {
 		return err
 	}
-	done = true
-	failpoint.Here("db.before-commit")
-	defer failpoint.Here("db.after-commit")
-	return btx.Commit()
+	commit := func() error {
+		done = true
+		failpoint.Here("db.before-commit")
+		defer failpoint.Here("db.after-commit")
+		return btx.Commit()
+	}
+	if d.hooks.Commit != nil {
+		return d.hooks.Commit(ctx, commit)
+	}
+	return commit()
 }
 
 func retryable(err error) bool {

@@ -56,6 +56,10 @@ func (b *batcher[I, O]) do(ctx context.Context, message I) (got O, err error) {
 		return got, ErrBusy
 	}
 	defer b.leave(device)
+	if b.size == 1 && b.window == 0 { // nothing is gathered: no other goroutine is needed
+		r := b.store(ctx, []I{message})[0]
+		return r.got, r.err
+	}
 	w := waiting[I, O]{message, device, make(chan result[O], 1)}
 	select {
 	case b.in <- w:

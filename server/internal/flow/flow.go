@@ -29,6 +29,7 @@ type Settings struct {
 	HeartbeatInterval time.Duration
 	BatchWindow       time.Duration
 	BatchSize         int
+	Doors             int  // enrollments that are written at once; 0 is one
 	ReviewCommands    bool // a command waits for a second person
 }
 
@@ -71,7 +72,7 @@ type Parts struct {
 func New(p Parts) *Flow {
 	f := &Flow{
 		d: p.DB, log: p.Log, ring: p.Ring, pki: p.PKI, policy: p.Policy, refusals: p.Refusals,
-		journal: p.Journal, outside: p.Outside, settings: p.Settings, door: make(chan struct{}, 1),
+		journal: p.Journal, outside: p.Outside, settings: p.Settings, door: make(chan struct{}, max(p.Settings.Doors, 1)),
 		signer: p.CommandSigner, wake: make(chan struct{}, 1),
 	}
 	window, size, atOnce := p.Settings.BatchWindow, p.Settings.BatchSize, writers(p.DB.Dialect())
