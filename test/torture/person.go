@@ -72,6 +72,10 @@ func (p *person) newToken(node int, note string, uses int) (secret, result strin
 	return out.Secret, op.Result
 }
 
+// commandLife is longer than a run: an agent forgets what it did some time after
+// the end of its statement, and the checks ask its journal.
+const commandLife = 6 * 60 * 60
+
 // command has an agent do something harmless.
 func (p *person) command(node int, kind, deviceID string) string {
 	op := record.Op{Kind: record.Command, Device: deviceID, Node: node, Reason: newID(), Begin: p.s.since()}
@@ -79,7 +83,7 @@ func (p *person) command(node int, kind, deviceID string) string {
 		ID string `json:"id"`
 	}
 	op.Result, op.Text = p.do(node, http.MethodPost, "/api/command", map[string]any{
-		"kind": kind, "targets": map[string]any{"device_ids": []string{deviceID}}, "life_seconds": 120, "reason": op.Reason,
+		"kind": kind, "targets": map[string]any{"device_ids": []string{deviceID}}, "life_seconds": commandLife, "reason": op.Reason,
 	}, &out)
 	op.Command = out.ID
 	p.s.note(op)
