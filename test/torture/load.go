@@ -15,13 +15,14 @@ import (
 // How much goes on beside the faults, fit for two cores that run everything else
 // too.
 const (
-	honest     = 12 // devices that beat as an agent would, only faster
-	racing     = 3  // devices that beat twice at once
-	beatPause  = 60 * time.Millisecond
-	actPause   = 100 * time.Millisecond
-	joinPause  = 400 * time.Millisecond
-	tokenUses  = 2 // of a token that four ask for
-	tokenCrowd = 4
+	honest       = 12 // devices that beat as an agent would, only faster
+	racing       = 3  // devices that beat twice at once
+	beatPause    = 60 * time.Millisecond
+	actPause     = 100 * time.Millisecond
+	commandPause = 300 * time.Millisecond
+	joinPause    = 400 * time.Millisecond
+	tokenUses    = 2 // of a token that four ask for
+	tokenCrowd   = 4
 )
 
 // load is what goes on.
@@ -54,7 +55,16 @@ func (s *site) startLoad(ctx context.Context) (*load, error) {
 	}
 	l.group.Go(func() { l.joinOn(ctx, rand.New(rand.NewPCG(seed, 1000))) })
 	l.group.Go(func() { l.actOn(ctx, rand.New(rand.NewPCG(seed, 1001))) })
+	l.group.Go(func() { l.commandOn(ctx, rand.New(rand.NewPCG(seed, 1002))) })
 	return l, nil
+}
+
+// commandOn has agents do what needs no approval.
+func (l *load) commandOn(ctx context.Context, random *rand.Rand) {
+	for pause(ctx, time.Duration(random.Int64N(int64(2*commandPause)))) {
+		kind := []string{"ping", "ping", "collect-facts"}[random.IntN(3)]
+		l.s.operator.command(random.IntN(len(l.s.nodes)), kind, l.s.agents[random.IntN(len(l.s.agents))].id)
+	}
 }
 
 // letIn lets one device in before anything is broken.

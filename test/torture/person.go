@@ -72,6 +72,24 @@ func (p *person) newToken(node int, note string, uses int) (secret, result strin
 	return out.Secret, op.Result
 }
 
+// commandLife is longer than a run: an agent forgets what it did some time after
+// the end of its statement, and the checks ask its journal.
+const commandLife = 6 * 60 * 60
+
+// command has an agent do something harmless.
+func (p *person) command(node int, kind, deviceID string) string {
+	op := record.Op{Kind: record.Command, Device: deviceID, Node: node, Reason: newID(), Begin: p.s.since()}
+	var out struct {
+		ID string `json:"id"`
+	}
+	op.Result, op.Text = p.do(node, http.MethodPost, "/api/command", map[string]any{
+		"kind": kind, "targets": map[string]any{"device_ids": []string{deviceID}}, "life_seconds": commandLife, "reason": op.Reason,
+	}, &out)
+	op.Command = out.ID
+	p.s.note(op)
+	return op.Result
+}
+
 // act does something to a device, for a reason that no other act has.
 func (p *person) act(node int, kind, deviceID string) string {
 	path := map[string]string{record.Suspend: "suspend", record.Resume: "resume", record.Resync: "resync", record.Revoke: "certificate/revoke"}[kind]

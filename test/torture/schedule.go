@@ -70,10 +70,11 @@ var (
 	serverPoints = []point{
 		{"heartbeat.before-commit", 40}, {"heartbeat.after-commit", 40}, {"db.before-commit", 60}, {"db.after-commit", 60},
 		{"enroll.token-taken", 4}, {"enroll.after-commit", 4}, {"issue.before-commit", 2}, {"issue.after-commit", 2},
-		{"revoke.before-audit", 1}, {"revoke.before-journal", 1}, {"revoke.after-journal", 1}, {"act.before-audit", 2}, {"act.after-commit", 2},
+		{"command.result-stored", 1}, {"revoke.before-audit", 1}, {"revoke.before-journal", 1}, {"revoke.after-journal", 1}, {"act.before-audit", 2}, {"act.after-commit", 2},
 	}
 	startPoints = []point{{"files.before-rename", 1}, {"files.after-rename", 1}, {"db.before-commit", 1}, {"db.after-commit", 1}}
 	agentPoints = []point{
+		{"command.begun", 1}, {"command.done", 1}, {"command.ended", 1}, {"command.before-reported", 2},
 		{"link.counter-stored", 2}, {"link.answered", 2}, {"files.before-rename", 4}, {"files.after-rename", 4},
 	}
 )

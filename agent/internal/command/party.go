@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/failpoint"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
@@ -70,6 +71,7 @@ func (r *Runner) After(_ context.Context, a *protocol.HeartbeatAnswer) error {
 			delete(r.acks, id)
 		}
 	}
+	failpoint.Here("command.before-reported")
 	for _, id := range a.ResultsStored {
 		delete(r.refusals, id)
 		r.outbox.stored(id)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/failpoint"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
@@ -187,9 +188,11 @@ func (r *Runner) do(ctx context.Context, d protocol.CommandDelivery) error {
 	if err := r.Store.Begin(c, digest, r.BootID, r.Now()); err != nil {
 		return err
 	}
+	failpoint.Here("command.begun")
 	r.ack(c.ActionID)
 	r.Log.InfoContext(ctx, "a command begins", "action_id", c.ActionID, "kind", c.Kind, "requester", c.Requester)
 	outcome, ended := r.execute(ctx, c)
+	failpoint.Here("command.done")
 	if !ended {
 		return nil // the agent is stopping; the next start tells that it was interrupted
 	}
@@ -207,6 +210,7 @@ func (r *Runner) do(ctx context.Context, d protocol.CommandDelivery) error {
 		r.unwritten = append(r.unwritten, result)
 		return err
 	}
+	failpoint.Here("command.ended")
 	return nil
 }
 

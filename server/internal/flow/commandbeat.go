@@ -14,6 +14,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/failpoint"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
@@ -253,6 +254,7 @@ func (x *exchange) store(ctx context.Context, tx db.Tx, r saidResult, k *command
 			return err
 		}
 		if closed {
+			failpoint.Here("command.result-stored")
 			x.stored = append(x.stored, r.ActionID)
 			details := map[string]string{"device": x.deviceID, "status": string(r.Status)}
 			return audit.Write(ctx, tx, audit.Actor{Kind: audit.Device, ID: x.deviceID},

@@ -79,8 +79,17 @@ func clean() *Evidence {
 		Entry{"device.resume", "edge-3", "done", "s-2", ""}, Entry{"device.suspend", "edge-3", "done", "s-3", ""},
 		Entry{"enroll-token.create", "T1", "done", "", ""}, Entry{"enroll-token.create", "T2", "done", "", ""},
 		Entry{"device.suspend", "edge-3", "refused", "s-4", ""}, Entry{"device.hold", "race-1", "done", "stale", ""})
+	e.Ops = append(e.Ops,
+		record.Op{Kind: record.Command, Device: "agent-1", Command: "c-1", Reason: "x-1", Result: record.OK},
+		record.Op{Kind: record.Command, Device: "agent-1", Reason: "x-2", Result: record.Unknown})
+	e.Commands = map[string]bool{"c-1": true, "c-2": true}
+	e.Targets = []Target{{"c-1", "agent-1", "succeeded", true}, {"c-2", "agent-1", "acknowledged", false}}
+	e.Journals = map[string]map[string]Ran{"agent-1": {"c-1": {1, 1, 1}, "c-2": {1, 0, 0}}}
+	e.Audit = append(e.Audit, Entry{"command.request", "c-1", "done", "x-1", ""}, Entry{"command.request", "c-2", "done", "x-2", ""}, Entry{"command.result", "c-1", "done", "", ""})
 	return e
 }
+
+const commandRule = "an acknowledged command is kept, runs at most once and has one result"
 
 func TestACleanRunIsClean(t *testing.T) {
 	t.Parallel()
@@ -158,6 +167,13 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 		{"each enrollment, certificate and token has one entry", "no entry of a certificate", without("certificate.issue", "")},
 		{"each enrollment, certificate and token has one entry", "no entry of a token", without("enroll-token.create", "")},
 		{"each enrollment, certificate and token has one entry", "no entry of a request", without("enrollment.request", "")},
+		{commandRule, "ran twice", func(e *Evidence) { e.Journals["agent-1"]["c-2"] = Ran{2, 1, 0} }},
+		{commandRule, "it is gone", func(e *Evidence) { delete(e.Commands, "c-1") }},
+		{commandRule, "two results", entry(Entry{"command.result", "c-1", "done", "", ""})},
+		{commandRule, "no entry of its result", without("command.result", "")},
+		{commandRule, "no entry of who asked", without("command.request", "x-1")},
+		{commandRule, "no result", func(e *Evidence) { e.Targets[0].Result = false }},
+		{commandRule, "succeeded without being done", func(e *Evidence) { delete(e.Journals["agent-1"], "c-1") }},
 		{"no node remembers more than the database", "a higher mark", func(e *Evidence) { e.Instance.Mark = 8 }},
 		{"no node remembers more than the database", "another epoch", func(e *Evidence) { e.Nodes[1].Epoch = "epoch-2" }},
 		{"no node remembers more than the database", "behind", func(e *Evidence) { e.Instance.Behind = 1 }},

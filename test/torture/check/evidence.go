@@ -27,7 +27,19 @@ type Evidence struct {
 	Enrollments  []Enrollment
 	Certificates []Certificate
 	Audit        []Entry
+	Commands     map[string]bool // by id
+	Targets      []Target
+	Journals     map[string]map[string]Ran // of commands, by agent and action id
 }
+
+// Target is a row of command_targets.
+type Target struct {
+	Command, Device, State string
+	Result                 bool // there is one
+}
+
+// Ran is what an agent's journal of commands says of an id.
+type Ran struct{ Begun, Ended, Reported int }
 
 // Instance is the database's own row.
 type Instance struct {
@@ -73,7 +85,7 @@ type Entry struct{ Action, Object, Result, Reason, Details string }
 // Load reads what lies in the run's directory, the nodes' data directories and
 // the database, and the agents' journals by name.
 func Load(dir string, nodes []string, d *sql.DB, agents map[string]string) (*Evidence, error) {
-	e := &Evidence{Agents: map[string]record.Snapshot{}, Devices: map[string]Device{}, Tokens: map[string]Token{}}
+	e := &Evidence{Agents: map[string]record.Snapshot{}, Devices: map[string]Device{}, Tokens: map[string]Token{}, Commands: map[string]bool{}, Journals: map[string]map[string]Ran{}}
 	var err error
 	if e.Ops, err = record.Read[record.Op](filepath.Join(dir, "operations.jsonl")); err != nil {
 		return nil, err
@@ -83,6 +95,9 @@ func Load(dir string, nodes []string, d *sql.DB, agents map[string]string) (*Evi
 	}
 	for name, state := range agents {
 		if e.Agents[name], err = ReadJournal(state); err != nil {
+			return nil, err
+		}
+		if e.Journals[name], err = readCommands(state); err != nil {
 			return nil, err
 		}
 	}
@@ -120,6 +135,41 @@ func ReadJournal(state string) (s record.Snapshot, err error) {
 		s.Refusal = j.Enrolled.Refusal.Code
 	}
 	return s, nil
+}
+
+// readCommands reads an agent's journal of commands; a last line without its end is
+// what a kill left.
+func readCommands(state string) (map[string]Ran, error) {
+	data, err := os.ReadFile(filepath.Join(state, "commands.jsonl"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	ran := map[string]Ran{}
+	for text := range bytes.Lines(data[:bytes.LastIndexByte(data, '\n')+1]) {
+		_, text, _ = bytes.Cut(text, []byte{' '}) // its sum
+		var line struct {
+			Begun, Ended struct {
+				ActionID string `json:"action_id"`
+			}
+			Reported string
+		}
+		if err := json.Unmarshal(text, &line); err != nil {
+			return nil, fmt.Errorf("%s: the journal of commands: %w", state, err)
+		}
+		for id, count := range map[string]func(*Ran){
+			line.Begun.ActionID: func(r *Ran) { r.Begun++ }, line.Ended.ActionID: func(r *Ran) { r.Ended++ }, line.Reported: func(r *Ran) { r.Reported++ },
+		} {
+			if id != "" {
+				r := ran[id]
+				count(&r)
+				ran[id] = r
+			}
+		}
+	}
+	return ran, nil
 }
 
 type journal struct {
@@ -217,6 +267,20 @@ func (e *Evidence) readRows(d *sql.DB) error {
 			err := scan(&v.Fingerprint, &v.Device, &v.Enrollment, &at)
 			v.Revoked = at != 0
 			e.Certificates = append(e.Certificates, v)
+			return err
+		}),
+		each(d, "SELECT id FROM commands", func(scan func(...any) error) error {
+			var id string
+			err := scan(&id)
+			e.Commands[id] = true
+			return err
+		}),
+		each(d, "SELECT command_id, device_id, state, length(result) FROM command_targets", func(scan func(...any) error) error {
+			var v Target
+			var size int
+			err := scan(&v.Command, &v.Device, &v.State, &size)
+			v.Result = size > 0
+			e.Targets = append(e.Targets, v)
 			return err
 		}),
 		each(d, "SELECT action, object_id, result, reason, details FROM audit_entries", func(scan func(...any) error) error {

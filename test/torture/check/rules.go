@@ -32,6 +32,7 @@ func Rules() []Rule {
 		{"an acknowledged revocation is in force and journalled", "REV-05 REL-01", revokedKept},
 		{"each act has one entry", "AUD-04", actsRecorded},
 		{"each enrollment, certificate and token has one entry", "AUD-04", thingsRecorded},
+		{"an acknowledged command is kept, runs at most once and has one result", "CMD-04 AUD-04", commandsOnce},
 		{"no node remembers more than the database", "REV-05 REL-01", nodesBehind},
 	}
 }
@@ -380,6 +381,48 @@ func thingsRecorded(e *Evidence) (where []string) {
 	for action, n := range map[string]int{"certificate.issue": len(e.Certificates), "enrollment.request": len(e.Enrollments), "enroll-token.create": len(e.Tokens)} {
 		if entries[action] != n {
 			where = append(where, fmt.Sprintf("%d entries of %s for %d rows", entries[action], action, n))
+		}
+	}
+	return where
+}
+
+func commandsOnce(e *Evidence) (where []string) {
+	say := func(format string, args ...any) { where = append(where, fmt.Sprintf(format, args...)) }
+	asked, results := map[string]int{}, map[string]int{}
+	for _, a := range e.Audit {
+		if a.Result == "done" && a.Action == "command.request" {
+			asked[a.Reason]++
+		}
+		if a.Result == "done" && a.Action == "command.result" {
+			results[a.Object]++
+		}
+	}
+	for _, o := range e.Ops {
+		if o.Kind != record.Command {
+			continue
+		}
+		n := asked[o.Reason]
+		if n > 1 || (n == 1) != (o.Result == record.OK) && o.Result != record.Unknown {
+			say("a command to %s (%s) was answered %s and has %d entries", o.Device, o.Reason, o.Result, n)
+		}
+		if o.Result == record.OK && !e.Commands[o.Command] {
+			say("command %s to %s was acknowledged and is not there", o.Command, o.Device)
+		}
+	}
+	for _, t := range e.Targets {
+		over := t.State == "succeeded" || t.State == "failed"
+		if over != t.Result || results[t.Command] != truth(over) {
+			say("command %s to %s is %s, has a result: %t, and %d entries of it", t.Command, t.Device, t.State, t.Result, results[t.Command])
+		}
+		if ran := e.Journals[t.Device][t.Command]; t.State == "succeeded" && (ran.Begun != 1 || ran.Ended != 1) {
+			say("command %s succeeded, and %s began it %d times and ended it %d times", t.Command, t.Device, ran.Begun, ran.Ended)
+		}
+	}
+	for agent, journal := range e.Journals {
+		for id, ran := range journal {
+			if ran.Begun != 1 || ran.Ended > 1 || ran.Reported > ran.Ended {
+				say("%s began %s %d times, ended it %d times, reported it %d times", agent, id, ran.Begun, ran.Ended, ran.Reported)
+			}
 		}
 	}
 	return where

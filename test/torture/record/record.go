@@ -24,6 +24,7 @@ const (
 	Resume    = "resume"
 	Resync    = "resync"
 	Revoke    = "revoke"
+	Command   = "command" // to one agent
 )
 
 // Results that are not the code of a refusal.
@@ -42,7 +43,8 @@ type Op struct {
 	Uses       int           `json:"uses,omitempty"`
 	Epoch      string        `json:"epoch,omitempty"`
 	Counter    int64         `json:"counter,omitempty"`
-	Reason     string        `json:"reason,omitempty"` // of an act; no two have the same
+	Command    string        `json:"command,omitempty"` // its id
+	Reason     string        `json:"reason,omitempty"`  // of an act; no two have the same
 	Node       int           `json:"node"`
 	Begin      time.Duration `json:"begin"` // since the run began
 	End        time.Duration `json:"end"`
