@@ -5,6 +5,10 @@
 ALTER TABLE device_counters ADD COLUMN next_fingerprint TEXT NOT NULL DEFAULT '';
 ALTER TABLE device_counters ADD COLUMN next_until INTEGER NOT NULL DEFAULT 0;
 
+-- The first counter accepted under boot_id. A heartbeat of another boot below it was
+-- sent before that boot began, one from it on by a second agent of one identity.
+ALTER TABLE device_counters ADD COLUMN boot_first INTEGER NOT NULL DEFAULT 0;
+
 -- SHA-256 of the public key: no key is certified for a device twice.
 ALTER TABLE certificates ADD COLUMN key_digest TEXT NOT NULL DEFAULT '';
 CREATE INDEX certificates_key ON certificates (key_digest) WHERE key_digest <> '';

@@ -36,7 +36,7 @@ func main() {
 	flag.StringVar(&o.database, "database", "", "only on this one: sqlite or postgres")
 	flag.IntVar(&o.agents, "agents", 4, "how many real agents")
 	flag.BoolVar(&o.race, "race", false, "build the programs with the race detector")
-	flag.BoolVar(&o.late, "late", false, "restart agents also while a server is stopped: what they sent before arrives late, as a clone's would")
+	flag.BoolVar(&o.late, "late", true, "restart agents also while a server is stopped: what they sent before arrives late, as a clone's would")
 	flag.StringVar(&o.keep, "keep", "", "directory to keep everything in, also when all is well")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -123,8 +123,8 @@ func torture(ctx context.Context, o options, out io.Writer) error {
 // again is the command that brings the same faults.
 func (o options) again() string {
 	text := fmt.Sprintf("go run ./test/torture -seed %d -kills %d -agents %d", o.seed, o.kills, o.agents)
-	if o.late {
-		text += " -late"
+	if !o.late {
+		text += " -late=false"
 	}
 	if o.only != "" {
 		text += " -only " + o.only

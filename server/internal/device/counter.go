@@ -37,6 +37,7 @@ type Counter struct {
 	SeenAt       db.Micros `bun:"seen_at"`
 	Epoch        string    `bun:"epoch"`
 	BootID       string    `bun:"boot_id"`
+	BootFirst    int64     `bun:"boot_first"` // the first counter accepted under BootID
 	Said         string    `bun:"said"`
 
 	// The certificate that the device was given last and did not use yet: valid
@@ -55,7 +56,7 @@ var (
 	ErrEpoch       = errors.New("the epoch is not the present one")
 	ErrNonce       = errors.New("the first heartbeat of an epoch needs the nonce of that epoch")
 	ErrStale       = errors.New("the counter is not higher than the one accepted before")
-	ErrClone       = errors.New("the counter went back under another boot")
+	ErrClone       = errors.New("another boot counts in the same range")
 	ErrJump        = errors.New("the counter is too far ahead")
 	ErrBehind      = errors.New("the database is older than what it acknowledged")
 	ErrRace        = errors.New("the heartbeat met a change under way")
@@ -86,7 +87,9 @@ func Judge(row *Counter, in db.Instance, b Beat) error {
 		return ErrBehind
 	case row.Epoch != in.Epoch && b.NonceFor != row.Counter:
 		return ErrNonce
-	case b.Counter <= row.Counter && row.BootID != "" && b.BootID != row.BootID:
+	case b.Counter <= row.Counter && row.BootID != "" && b.BootID != row.BootID && b.Counter >= row.BootFirst:
+		// Both boots count in one range: two agents at a time. Below BootFirst it was
+		// sent before this boot began, and came late.
 		return ErrClone
 	case b.Counter <= row.Counter:
 		return ErrStale

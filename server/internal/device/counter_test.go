@@ -43,7 +43,7 @@ func write(t *testing.T, d *db.DB, f func(ctx context.Context, tx db.Tx) error) 
 // refused for the first; put right one by one, it meets the next.
 func TestEachRefusalOfABeatHasItsReasonInOrder(t *testing.T) {
 	t.Parallel()
-	row := &device.Counter{EnrollmentID: "e1", Fingerprint: "f1", Gate: device.GateSuspended, Counter: 100, Epoch: "old", BootID: "b1"}
+	row := &device.Counter{EnrollmentID: "e1", Fingerprint: "f1", Gate: device.GateSuspended, Counter: 100, Epoch: "old", BootID: "b1", BootFirst: 90}
 	in := db.Instance{Epoch: "new", BehindSince: 1}
 	b := device.Beat{EnrollmentID: "e2", Fingerprint: "f2", Counter: 100, Epoch: "old", BootID: "b2", NonceFor: -1, Receipt: 101}
 	if err := device.Judge(nil, in, b); !errors.Is(err, device.ErrUnknown) {
@@ -66,7 +66,9 @@ func TestEachRefusalOfABeatHasItsReasonInOrder(t *testing.T) {
 		{device.ErrNonce, func() { b.NonceFor = 99 }},
 		{device.ErrNonce, func() { b.NonceFor = 101 }},
 		{device.ErrNonce, func() { b.NonceFor = 100 }},
-		{device.ErrClone, func() { b.BootID = "b1" }},
+		{device.ErrClone, func() { b.Counter = 90 }},
+		{device.ErrClone, func() { b.Counter = 89 }},
+		{device.ErrStale, func() { b.Counter, b.BootID = 100, "b1" }},
 		{device.ErrStale, func() { b.Counter = 1 }},
 		{device.ErrStale, func() { b.Counter = 100 + protocol.MaxCounterJump + 1 }},
 		{device.ErrJump, func() { b.Counter = 100 + protocol.MaxCounterJump }},

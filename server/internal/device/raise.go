@@ -28,7 +28,7 @@ type Raised struct {
 // ForgetNext in the same transaction.
 const raise = `
 UPDATE device_counters AS c
-SET counter = b.counter, epoch = b.epoch, boot_id = b.boot_id, seen_at = b.at, refused = 0, fingerprint = b.fingerprint
+SET counter = b.counter, epoch = b.epoch, boot_first = CASE WHEN c.boot_id = b.boot_id THEN c.boot_first ELSE b.counter END, boot_id = b.boot_id, seen_at = b.at, refused = 0, fingerprint = b.fingerprint
 FROM %s
 CROSS JOIN instance AS i
 WHERE c.device_id = b.device_id

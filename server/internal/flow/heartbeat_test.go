@@ -134,6 +134,33 @@ func TestACloneIsNoticedAtItsFirstStaleBeat(t *testing.T) {
 	})
 }
 
+// HBT-06, REL-01: a heartbeat that a node read late, after the agent was started
+// anew, is no clone's.
+func TestALateHeartbeatOfABootBeforeHoldsNobody(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		a := w.enrolled("edge-1")
+		w.must(a.beat())
+		late := *a
+		a.counter++ // sent, and not read by anybody yet
+		a.boot = db.NewID(w.clock.Now())
+		w.must(a.beat())
+		if err := late.beat(); !errors.Is(err, device.ErrStale) {
+			w.Fatalf("the late one: %v", err)
+		}
+		w.must(a.beat())
+		w.must(a.beat())
+		// The agent before it still runs: it goes on counting.
+		late.counter++
+		if err := late.beat(); !errors.Is(err, device.ErrClone) {
+			w.Fatalf("a second agent: %v", err)
+		}
+		if err := a.beat(); !errors.Is(err, device.ErrHeld) {
+			w.Fatalf("the first one: %v", err)
+		}
+	})
+}
+
 // A device put back to a snapshot has a counter below the stored one: after a
 // resync it goes on above it.
 func TestAResyncLiftsADeviceAboveTheStoredCounter(t *testing.T) {
