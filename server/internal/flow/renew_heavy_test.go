@@ -37,7 +37,7 @@ const (
 
 	// tripwire is above the goal by what two signatures of the envelope and the second
 	// look at the certificate cost, and by what a busy machine adds.
-	tripwire = 2.5
+	tripwire = 3.0
 )
 
 // mtls is what the request itself costs on either side of the comparison, as

@@ -25,7 +25,7 @@ type NeededError struct {
 	Why     string
 }
 
-func (e *NeededError) Error() string { return fmt.Sprintf("%d devices %s", e.Devices, e.Why) }
+func (e *NeededError) Error() string { return fmt.Sprintf("devices that %s: %d", e.Why, e.Devices) }
 
 // RotationRequest makes the issuing keys that are to follow, if they are not
 // there, and says what the fleet's owner must sign, with the fleet roots so far.
@@ -153,7 +153,7 @@ func ActivateAuthority(ctx context.Context, d *db.DB, authorities *pki.Service, 
 				return err
 			}
 			if n > 0 {
-				return &NeededError{n, fmt.Sprintf("have not said yet that they know fleet root %d, which names the new authority; they would not connect any more", since)}
+				return &NeededError{n, fmt.Sprintf("have not said yet that they know fleet root %d, which names the new authority, and so would not connect any more", since)}
 			}
 		}
 		details := map[string]string{"kind": string(kind), "forced": strconv.FormatBool(force)}
