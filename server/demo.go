@@ -90,6 +90,7 @@ func (p *program) demo(ctx context.Context, agent string, once bool) (err error)
 		{"heartbeats", s.heartbeats},
 		{"commands", s.sendCommands},
 		{"a forged command", s.forgeCommand},
+		{"renewal", s.renew},
 		{"revocation", s.revoke},
 		{"trust", s.showTrust},
 	} {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,6 +30,7 @@ func (s *stage) sendCommands(ctx context.Context) error {
 	for _, in := range []map[string]any{
 		{"kind": "ping", "parameters": map[string]any{"echo": "hello from olivia"}},
 		{"kind": "collect-facts"},
+		{"kind": "restart-agent"},
 	} {
 		begin := time.Now()
 		in["targets"], in["reason"] = map[string]any{"device_ids": []string{"demo-1"}}, "shown in the demo"
@@ -48,6 +50,38 @@ func (s *stage) sendCommands(ctx context.Context) error {
 		s.sayf("   demo-1 checked it against its own policy bundle, did it once, and signed its answer %.1f s later: %s", time.Since(begin).Seconds(),
 			plain(said[:min(len(said), 60)]))
 	}
+	for _, a := range s.agents {
+		if a.restarted() {
+			s.sayf("   demo-1 ended itself for that, and was started again as a service would be")
+			return nil
+		}
+	}
+	return errors.New("the agent of demo-1 was not started again")
+}
+
+// renew has a device renew its certificate before it is due, and shows that the old
+// one is worth nothing once the next one was used.
+func (s *stage) renew(ctx context.Context) error {
+	before, err := s.device(ctx, "demo-1")
+	if err != nil {
+		return err
+	}
+	in := map[string]any{"kind": "rotate-certificate", "targets": map[string]any{"device_ids": []string{"demo-1"}}, "reason": "shown in the demo"}
+	if err := s.clients["olivia"].do(ctx, "POST", "/api/command", in, nil); err != nil {
+		return err
+	}
+	var after devicePage
+	err = until(ctx, func() (bool, error) {
+		if after, err = s.device(ctx, "demo-1"); err != nil {
+			return false, err
+		}
+		return len(after.Certificates) == 2 && after.Certificates[1].RevokedAt != nil && after.Counter > before.Counter, nil
+	})
+	if err != nil {
+		return err
+	}
+	s.sayf("   demo-1 made a new key, asked for its certificate under the old and the new one, and holds serial %s now", after.Certificates[0].Serial)
+	s.sayf("   with its first heartbeat under it the old one ended (%s); by itself it renews at two thirds of a certificate's life", after.Certificates[1].RevokedReason)
 	return nil
 }
 

@@ -19,10 +19,18 @@ import (
 type agentProcess struct {
 	id    string
 	state string
-	cmd   *exec.Cmd
 	out   *safeBuffer
 	done  chan error
+
+	mu       sync.Mutex
+	cmd      *exec.Cmd
+	restarts int
+	stopping bool
 }
+
+// exitRestart is the exit code with which the agent asks its supervisor to start it
+// again.
+const exitRestart = 4
 
 // safeBuffer gathers what a process prints while others read it.
 type safeBuffer struct {
@@ -45,33 +53,70 @@ func (s *safeBuffer) String() string {
 // startAgent starts a subcommand of the agent with its own state directory.
 func (s *stage) startAgent(id, in string, args ...string) (*agentProcess, error) {
 	a := &agentProcess{id: id, state: filepath.Join(s.dir, "agents", id), out: &safeBuffer{}, done: make(chan error, 1)}
-	a.cmd = exec.Command(s.agent, append(args, "--state-dir", a.state)...) //nolint:gosec // G204: the agent beside this program, or the one named by --agent
-	a.cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
-	a.cmd.Stdin, a.cmd.Stdout, a.cmd.Stderr = strings.NewReader(in), a.out, a.out
 	if err := os.MkdirAll(filepath.Dir(a.state), 0o700); err != nil {
 		return nil, err
 	}
-	if err := a.cmd.Start(); err != nil {
+	start := func() (*exec.Cmd, error) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.stopping {
+			return nil, errors.New("it is to stop")
+		}
+		cmd := exec.Command(s.agent, append(args, "--state-dir", a.state)...) //nolint:gosec // G204: the agent beside this program, or the one named by --agent
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(in), a.out, a.out
+		a.cmd = cmd
+		return cmd, cmd.Start()
+	}
+	cmd, err := start()
+	if err != nil {
 		return nil, err
 	}
-	go func() { a.done <- a.cmd.Wait() }()
+	go func() { a.done <- a.supervise(cmd, start) }()
 	s.agents = append(s.agents, a)
 	return a, nil
 }
 
+// supervise waits for the agent and starts it again as often as it asks for that,
+// as systemd or Windows do for an installed one.
+func (a *agentProcess) supervise(cmd *exec.Cmd, start func() (*exec.Cmd, error)) error {
+	for {
+		err := cmd.Wait()
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != exitRestart {
+			return err
+		}
+		if cmd, err = start(); err != nil {
+			return err
+		}
+		a.mu.Lock()
+		a.restarts++
+		a.mu.Unlock()
+	}
+}
+
+func (a *agentProcess) restarted() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.restarts > 0
+}
+
 func (a *agentProcess) stop() {
+	a.mu.Lock()
+	a.stopping = true
+	process := a.cmd.Process
+	a.mu.Unlock()
 	select {
 	case err := <-a.done:
 		a.done <- err
 		return
 	default:
 	}
-	_ = a.cmd.Process.Signal(os.Interrupt)
+	_ = process.Signal(os.Interrupt)
 	select {
 	case err := <-a.done:
 		a.done <- err
 	case <-time.After(5 * time.Second):
-		_ = a.cmd.Process.Kill()
+		_ = process.Kill()
 	}
 }
 
