@@ -43,9 +43,11 @@ func (f *fleet) enrollAll(ctx context.Context, r *report) error {
 	}
 	begin := time.Now()
 	var done atomic.Int64
+	var telling sync.WaitGroup
+	defer telling.Wait() // after cancel: nobody writes once this returns
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go f.tell(ctx, &done, len(missing))
+	telling.Go(func() { f.tell(ctx, &done, len(missing)) })
 	places, slots := make(chan struct{}, enrolling), make(chan struct{}, active)
 	var all sync.WaitGroup
 	for _, id := range missing {

@@ -222,7 +222,10 @@ func TestEveryReasonToRefuseAnEnrollmentHasItsCodeAndLeavesNothing(t *testing.T)
 		if a.problem.Code != protocol.CodeEnrollFull || a.status != 503 || a.header.Get("Retry-After") == "" {
 			t.Errorf("one too many: %d %s", a.status, a.problem.Code)
 		}
-		if p, err := waiting.Ask(good); err != nil || p == nil || p.Code != protocol.CodeEnrollConflict {
+		// Asking again is the same request; with another key it is another's.
+		other := w.NewDevice("edge-1")
+		other.EnrollmentID = waiting.EnrollmentID
+		if p, err := other.Ask(good); err != nil || p == nil || p.Code != protocol.CodeEnrollConflict {
 			t.Errorf("another request under the same enrollment_id: %v %v", p, err)
 		}
 		w.unchanged(before, "a request beyond the limit, or in another's name")
