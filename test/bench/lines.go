@@ -185,36 +185,6 @@ func (b *bench) afterCommit(ctx context.Context, s *site, c *crew) error {
 	return nil
 }
 
-// renewal is line 3. It needs a route that this server may not have.
-func renewal(ctx context.Context, b *bench) error {
-	f, err := b.fleetOf(ctx, min(b.plan.devices, 1000))
-	if err != nil {
-		return err
-	}
-	s, err := b.newSite(ctx, f, sqlite)
-	if err != nil {
-		return err
-	}
-	if err := s.start(ctx); err != nil {
-		return err
-	}
-	defer s.stop()
-	c := s.crew().callers[0]
-	defer c.hangUp()
-	if err := c.connect(ctx); err != nil {
-		return err
-	}
-	var a answer
-	if err := c.post("/api/certificate/renew", []byte("{}"), &a); err != nil {
-		return err
-	}
-	if a.Code == "not-found" {
-		b.notef("line 3: this server has no POST /api/certificate/renew, so there is nothing to measure")
-		return nil
-	}
-	return errors.New("the server renews certificates, and this line does not measure it")
-}
-
 // connections is line 4.
 func connections(ctx context.Context, b *bench) error {
 	f, err := b.fleetOf(ctx, b.plan.devices)

@@ -14,7 +14,7 @@
 //	1  a heartbeat on an open connection, beside an mTLS server that does the
 //	   batched update and nothing else
 //	2  heartbeats in batches, beside one commit each
-//	3  a renewal; the server has none yet
+//	3  a renewal, beside its request, signature and rows alone
 //	4  a heartbeat on a new connection; all devices coming back at once
 //	5  memory: idle, with 50,000 devices enrolled, for each connection
 //	6  a heartbeat with 1,000,000 devices in the database, beside 1,000
