@@ -17,6 +17,9 @@ type State struct {
 	EnrollmentID string
 	FirstRoot    string
 	Root, Policy int64 // versions in force
+	RootDigest   string
+	PolicyDigest string
+	Commands     int64 // how many were ever begun
 	Counter      int64 // the last one used
 	Epoch        string
 	Accepted     int64  // the last counter accepted
@@ -46,6 +49,7 @@ func ReadState(dir string) (State, error) {
 		return out, nil
 	}
 	out.Enrolled, out.FirstRoot, out.Root, out.Policy, out.Counter, out.Epoch = true, e.FirstRoot, e.Root.Version, e.Policy.Version, e.Counter, e.Epoch
+	out.RootDigest, out.PolicyDigest, out.Commands = e.Root.Digest, e.Policy.Digest, e.Commands
 	if e.Accepted != nil {
 		out.Accepted = e.Accepted.Counter
 	}
