@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -46,7 +47,7 @@ Exit codes:
 			}
 			to := cmd.OutOrStdout()
 			_, _ = fmt.Fprintf(to, "Wrote %s (%d files, for you alone).\n", w.Path, len(w.Manifest.Members)+1)
-			for _, m := range w.Manifest.Missing {
+			for _, m := range byCause(w.Manifest.Missing) {
 				_, _ = fmt.Fprintf(to, "Not in it: %s (%s)\n", m.Name, m.Why)
 			}
 			_, _ = fmt.Fprintf(to, "The doctor's verdict: %s.\n%s\n", w.Report.Verdict, diagnostics.Warning)
@@ -56,4 +57,17 @@ Exit codes:
 	addExamined(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "file to write (default sentinel-diagnostics-<device>-<time>.zip)")
 	return cmd
+}
+
+// byCause gathers what is missing for one cause in one.
+func byCause(list []diagnostics.Missing) (gathered []diagnostics.Missing) {
+	for _, m := range list {
+		at := slices.IndexFunc(gathered, func(g diagnostics.Missing) bool { return g.Why == m.Why })
+		if at < 0 {
+			gathered = append(gathered, m)
+			continue
+		}
+		gathered[at].Name += ", " + m.Name
+	}
+	return gathered
 }

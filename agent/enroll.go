@@ -80,7 +80,7 @@ func runEnroll(cmd *cobra.Command, cfg *config.Config, token string, wait time.D
 	if result.FirstUse {
 		_, _ = fmt.Fprintf(out, "The fleet root was trusted on first use. Compare its digest with the operator's:\n  %s\n", result.FirstRoot)
 	}
-	_, _ = fmt.Fprintln(out, "Next: sentinel-agent service install && sentinel-agent service start, or: sentinel-agent run")
+	_, _ = fmt.Fprintln(out, "Next: "+app.Start(cfg.StateDir))
 	return nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 
+	"github.com/spf13/cobra"
+
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/app"
 )
 
@@ -21,15 +23,24 @@ func execute(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.Execute()
+	cmd, err := root.ExecuteC()
 	if code, ok := errors.AsType[exitError](err); ok {
 		return int(code)
 	}
 	if err == nil {
 		return app.ExitOK
 	}
-	_, _ = fmt.Fprintf(stderr, "sentinel-agent: %v\n  try: %s\n", err, advise(err))
+	_, _ = fmt.Fprintf(stderr, "sentinel-agent: %v\n  try: %s\n", err, app.Here(stateDir(cmd), advise(err)))
 	return app.ExitCode(err)
+}
+
+// stateDir is the one that a command line was for, "" if that cannot be told.
+func stateDir(cmd *cobra.Command) string {
+	cfg, err := load(cmd)
+	if err != nil {
+		return ""
+	}
+	return cfg.StateDir
 }
 
 // exitError ends the program with nothing more to say.

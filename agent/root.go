@@ -29,12 +29,14 @@ the server every minute that the device is there.
 Settings come from flags, else from SENTINEL_AGENT_* in the environment, else
 from a settings file of KEY=VALUE lines (--config).
 ` + exitCodes,
+		Version:       versionLine(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		// No one can type a wrong command and be shown help with exit code 0.
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{err, cmd.CommandPath()}

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/config"
-	"github.com/sentinel-secure-x/sentinel-secure-x/shared/version"
 )
 
 // Exit codes, as the help says them.
@@ -64,10 +63,11 @@ To run a trial:        sentinel-server serve
 To see the settings:   sentinel-server config example
 
 Exit codes: 0 done, 1 not done, 2 the command line is wrong.`,
-		Version:       version.Version,
+		Version:       versionLine(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.PersistentFlags().StringVar(&p.file, "config", "", "settings file of KEY=VALUE lines; the environment wins over it")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
@@ -78,7 +78,7 @@ Exit codes: 0 done, 1 not done, 2 the command line is wrong.`,
 		&cobra.Group{ID: "operate", Title: "Operate, from anywhere:"},
 	)
 	root.AddCommand(p.serveCommand(), p.demoCommand())
-	root.AddCommand(p.configCommand(), p.migrateCommand(), p.keysCommand(), p.dbCommand(), p.adminCommand(), p.serviceCommand(), p.openapiCommand())
+	root.AddCommand(p.configCommand(), p.migrateCommand(), p.keysCommand(), p.dbCommand(), p.adminCommand(), p.serviceCommand(), p.openapiCommand(), p.versionCommand())
 	p.addOperate(root)
 	strict(root)
 	return root

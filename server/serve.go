@@ -45,13 +45,24 @@ func (p *program) serve(ctx context.Context) (err error) {
 	if accounts, _, err := s.Admin.List(ctx, "", 1); err == nil && len(accounts) == 0 {
 		fmt.Fprintln(p.err, "Nobody can sign in yet. Make the first account with: sentinel-server admin create --local --name NAME --role admin\n(with SQLite, stop this server for it).")
 	}
+	running, ended := context.WithCancel(ctx)
+	announced := make(chan struct{})
 	go func() {
+		defer close(announced)
 		select {
 		case <-s.Ready():
 			log.InfoContext(ctx, "ready", "people", settings.PeopleURL, "machines", settings.MachineURL, "profile", settings.Profile)
 			service.Notify(service.Ready)
-		case <-ctx.Done():
+		case <-running.Done():
+		}
+		<-running.Done()
+		if ctx.Err() != nil { // otherwise it failed, which is told at the end
+			log.InfoContext(ctx, "stopping", "within", settings.ShutdownTimeout.String())
 		}
 	}()
-	return s.Run(ctx)
+	err = s.Run(ctx)
+	ended()
+	<-announced
+	log.InfoContext(ctx, "stopped")
+	return err
 }

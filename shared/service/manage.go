@@ -143,6 +143,9 @@ func installed(spec Spec) (State, error) {
 	return state, err
 }
 
+// Managed says whether a service manager that is known here runs on this host.
+func Managed() bool { return supported() }
+
 func manager(spec Spec) (native.Service, error) {
 	if err := spec.check(); err != nil {
 		return nil, err

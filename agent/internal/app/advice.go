@@ -36,7 +36,8 @@ func ExitCode(err error) int {
 		return ExitRefused
 	case errors.As(err, &refusal) && link.React(err).Lasting():
 		return ExitRefused
-	case errors.Is(err, journal.ErrNotEnrolled), errors.Is(err, ErrUnfinished), errors.Is(err, enroll.ErrPending), errors.Is(err, enroll.ErrUnsent):
+	case errors.Is(err, journal.ErrNotEnrolled), errors.Is(err, ErrUnfinished), errors.Is(err, enroll.ErrPending),
+		errors.Is(err, enroll.ErrUnsent), errors.Is(err, enroll.ErrStopped):
 		return ExitNotEnrolled
 	case errors.Is(err, command.ErrRestart):
 		return ExitRestart
@@ -51,20 +52,20 @@ var advices = []struct {
 	err error
 	try string
 }{
-	{enroll.ErrMissing, "sentinel-agent enroll --help shows what an enrollment needs; the console shows the whole command"},
+	{enroll.ErrMissing, "sentinel-agent enroll --help shows what an enrollment needs; `sentinel-server enroll-token create` prints the whole command"},
 	{enroll.ErrEnrolled, "sentinel-agent status shows it; to leave that fleet first: sentinel-agent unenroll"},
 	{enroll.ErrOther, "finish that one with: sentinel-agent enroll; or drop it with: sentinel-agent unenroll"},
 	{enroll.ErrPending, "run the same command again, it goes on where it stopped; no token is needed any more"},
-	{enroll.ErrBetween, "do not go on; compare --ca-fingerprint with the console from another network, and tell your security team"},
+	{enroll.ErrBetween, "do not go on; from another network, compare --ca-fingerprint with what `sentinel-server fleet` prints, and tell your security team"},
 	{enroll.ErrClock, "set this device's clock, then run the same command again; if it is right, the server's certificate or clock is not"},
 	{enroll.ErrNotOurs, "nothing was accepted; compare --fleet-root with the one that the operator was given, and tell the operator"},
-	{certs.ErrPinMismatch, "compare --ca-fingerprint and --server with what the console shows; if both are right, do not go on: someone may be in between"},
-	{certs.ErrNotCA, "--ca-fingerprint must be that of the server's CA, not of the server's own certificate; take it from the console"},
+	{certs.ErrPinMismatch, "compare --ca-fingerprint and --server with what `sentinel-server enroll-token create` prints; if both are right, do not go on: someone may be in between"},
+	{certs.ErrNotCA, "--ca-fingerprint must be that of the server's CA, not of the server's own certificate; take it " + config.AsPrinted},
 	{link.ErrNotServer, "check --server (the exact name counts) and this device's clock; if both are right, someone may be in between"},
 	{link.ErrNoAnswer, "check the address, the network and the proxy (SENTINEL_AGENT_PROXY), and whether the server runs"},
 	{link.ErrBadAnswer, "check that the address is the server's machine listener, and that server and agent are of fitting versions"},
 	{ErrUnfinished, "sentinel-agent enroll goes on with it, once a reviewer has approved the key code"},
-	{journal.ErrInUse, "stop the running agent first: sentinel-agent service stop"},
+	{journal.ErrInUse, "stop that one first: if it is the service, sentinel-agent service stop; if it runs in the foreground, Ctrl+C where it does, or end that process"},
 	{journal.ErrLoose, "make the directory the agent's alone; if others could read it, take the key for copied: sentinel-agent unenroll, and enroll anew"},
 	{journal.ErrNewer, "run the newer agent again, or: sentinel-agent unenroll, and enroll anew"},
 	{journal.ErrDamaged, startOver + "; an older copy of the journal would make the server hold the device"},
@@ -82,6 +83,7 @@ var advices = []struct {
 	{service.ErrInstalled, "sentinel-agent service start; or uninstall it first"},
 	{service.ErrPackaged, "remove the package with the system's package manager"},
 	{fs.ErrPermission, "run it as root, or as an administrator"},
+	{enroll.ErrStopped, "run the same command again, it goes on where it stopped; no token is needed any more"},
 	{context.Canceled, "run the same command again, it goes on where it stopped"},
 }
 

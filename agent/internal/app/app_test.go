@@ -78,11 +78,11 @@ func TestStatusSaysHowTheDeviceStandsAndWhatToDo(t *testing.T) {
 			[]string{"enrolled", "edge-1", "https://s.test:8443", "valid until", "trusted on first use", "accepted 2026-05-01 12:00:00 UTC (1m0s ago), counter 7", "version 1"}},
 		"not heard yet": {time.Hour, nil, ExitOK, []string{"none was accepted yet", "sentinel-agent run"}},
 		"enrolling":     {time.Hour, func(s *journal.State) { s.Enrolled = nil }, ExitNotEnrolled, []string{"enrolling", "Key code", "approve the key code"}},
-		"revoked":       {time.Hour, refused(protocol.CodeDeviceRevoked), ExitRefused, []string{"device-revoked since 2026-05-01", "revoked for good"}},
-		"suspended":     {time.Hour, refused(protocol.CodeDeviceSuspended), ExitRefused, []string{"device-suspended", "lift the suspension"}},
-		"held":          {time.Hour, refused(protocol.CodeDeviceHeld), ExitRefused, []string{"device-held", "resync"}},
-		"refused anew":  {time.Hour, refused("of-a-newer-server"), ExitRefused, []string{"of-a-newer-server", "ask an operator"}},
-		"expired":       {90 * time.Second, nil, ExitRefused, []string{"EXPIRED at", "asks to be let in again"}},
+		"revoked":       {time.Hour, refused(protocol.CodeDeviceRevoked), ExitRefused, []string{"device-revoked since 2026-05-01", "revoked for good", "State           revoked\n"}},
+		"suspended":     {time.Hour, refused(protocol.CodeDeviceSuspended), ExitRefused, []string{"device-suspended", "lift the suspension", "State           suspended\n"}},
+		"held":          {time.Hour, refused(protocol.CodeDeviceHeld), ExitRefused, []string{"device-held", "resync", "State           held\n"}},
+		"refused anew":  {time.Hour, refused("of-a-newer-server"), ExitRefused, []string{"of-a-newer-server", "ask an operator", "State           enrolled\n"}},
+		"expired":       {90 * time.Second, nil, ExitRefused, []string{"EXPIRED at", "asks to be let in again", "State           expired\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

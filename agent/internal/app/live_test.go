@@ -3,6 +3,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -224,4 +225,23 @@ type lines chan string
 func (l lines) Write(line []byte) (int, error) {
 	l <- string(line)
 	return len(line), nil
+}
+
+// What a person who starts an agent by hand has to see.
+func TestTheLogTellsTheFirstHeartbeatAndTheEndAndNothingInBetween(t *testing.T) {
+	t.Parallel()
+	l := newLive(t)
+	var out bytes.Buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, l.cfg, slog.New(slog.NewTextHandler(&out, nil)), func() {}) }()
+	l.until("three heartbeats", func() bool { return len(l.desk.Beats) >= 3 })
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(out.String(), `level=INFO msg="heartbeat accepted"`); n != 1 || !strings.HasSuffix(out.String(), "msg=\"agent stopped\" why=\"asked to\"\n") {
+		t.Errorf("%d heartbeats told:\n%s", n, out.String())
+	}
 }

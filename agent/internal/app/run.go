@@ -54,11 +54,20 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, ready func()
 	d.announce(log)
 	ready()
 	debug.FreeOSMemory() // what starting needed
-	return lifecycle.Run(ctx, log, stopGrace,
+	err = lifecycle.Run(ctx, log, stopGrace,
 		lifecycle.Part{Name: "link", Run: a.link.Run},
 		lifecycle.Part{Name: "renewal", Run: a.renewer.Run},
 		lifecycle.Part{Name: "commands", Run: a.commands.Run},
 	)
+	log.Info("agent stopped", "why", why(err))
+	return err
+}
+
+func why(err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return "asked to"
 }
 
 // Once sends one heartbeat, and returns nil if the server accepted it. It does no

@@ -22,7 +22,25 @@ const (
 	NotEnrolled = "not enrolled"
 	Enrolling   = "enrolling"
 	Enrolled    = "enrolled"
+
+	// Enrolled, and not let in now.
+	Revoked   = "revoked"
+	Suspended = "suspended"
+	Held      = "held"
+	Expired   = "expired"
 )
+
+// standings are what refusals say of where the device stands. Others leave it
+// enrolled.
+var standings = map[protocol.Code]string{
+	protocol.CodeDeviceRevoked:      Revoked,
+	protocol.CodeDeviceSuspended:    Suspended,
+	protocol.CodeDeviceHeld:         Held,
+	protocol.CodeCounterStale:       Held,
+	protocol.CodeCounterJump:        Held,
+	protocol.CodeCertificateExpired: Expired,
+	protocol.CodeRecoveryLate:       Expired,
+}
 
 // Status is how the device stands, as far as it knows itself. Times are on its
 // own clock.
@@ -108,7 +126,7 @@ func ReadStatus(dir string, now time.Time) (*Status, error) {
 		}
 	}
 	if s.Enrolled == nil {
-		st.Next = "let a reviewer approve the key code, and go on with: sentinel-agent enroll"
+		st.Next = Here(dir, "let a reviewer approve the key code, and go on with: sentinel-agent enroll")
 		return st, nil
 	}
 	return st, st.enrolled(s.Enrolled, now)
@@ -175,6 +193,7 @@ func (st *Status) next(e *journal.Enrolled) {
 	if e.Refusal != nil {
 		st.Refusal = &Refusal{Code: e.Refusal.Code, Since: e.Refusal.At}
 	}
+	st.stand()
 	switch {
 	case st.Closed != nil:
 		st.Next = adviseCode(st.Closed.Code)
@@ -185,14 +204,27 @@ func (st *Status) next(e *journal.Enrolled) {
 	case st.Certificate.Expired:
 		st.Next = adviseCode(protocol.CodeCertificateExpired)
 	case e.Accepted == nil:
-		st.Next = "start the agent: sentinel-agent run, or sentinel-agent service install"
+		st.Next = "start the agent: " + Start(st.StateDir)
+	}
+	st.Next = Here(st.StateDir, st.Next)
+}
+
+// stand is where the device stands by what it was told last.
+func (st *Status) stand() {
+	if st.Certificate.Expired {
+		st.State = Expired
+	}
+	for _, r := range []*Refusal{st.Refusal, st.Closed} { // what closed the way back counts more
+		if r != nil && standings[r.Code] != "" {
+			st.State = standings[r.Code]
+		}
 	}
 }
 
 // ExitCode is that of the command `status`.
 func (st *Status) ExitCode() int {
 	switch {
-	case st.State != Enrolled:
+	case st.Certificate == nil:
 		return ExitNotEnrolled
 	case st.Refusal != nil || st.Closed != nil || st.Certificate.Expired:
 		return ExitRefused
@@ -240,7 +272,7 @@ func (st *Status) Print(w io.Writer, now time.Time) error {
 	switch a := st.Accepted; {
 	case a != nil:
 		row("Last heartbeat", "accepted %s (%s ago), counter %d", stamp(a.At), max(now.Sub(a.At), 0).Round(time.Second), a.Counter)
-	case st.State == Enrolled:
+	case st.Certificate != nil:
 		row("Last heartbeat", "none was accepted yet")
 	}
 	if r := st.Refusal; r != nil {

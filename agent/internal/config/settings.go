@@ -20,6 +20,12 @@ type Config struct {
 	Token         string // secret
 }
 
+// AsPrinted says where an operator finds the digests that a device is given.
+const AsPrinted = "as `sentinel-server enroll-token create` (or `fleet`) prints it"
+
+// DefaultStateDir is where the state is unless a setting says otherwise.
+func DefaultStateDir() string { return defaultStateDir() }
+
 // Prefix begins the name of every setting in environment and file.
 const Prefix = "SENTINEL_AGENT_"
 
@@ -46,7 +52,7 @@ func Settings() []Setting {
 		{Key: "MIN_INTERVAL", Flag: "min-interval", Default: "5s", About: "shortest time between heartbeats that the server may ask for, 1s to 1h", read: readMinInterval},
 		{Key: "SERVER", Flag: "server", About: "address of the server's machine listener, such as https://sentinel.example:8443", read: readServer},
 		{Key: "DEVICE_ID", Flag: "device-id", About: "name of this device; without it the host name is used if it is fit", read: readDeviceID},
-		{Key: "CA_FINGERPRINT", Flag: "ca-fingerprint", About: "SHA-256 of the server's CA certificate in hex, as the console shows it", read: readDigest(func(c *Config) *string { return &c.CAFingerprint })},
+		{Key: "CA_FINGERPRINT", Flag: "ca-fingerprint", About: "SHA-256 of the server's CA certificate in hex, " + AsPrinted, read: readDigest(func(c *Config) *string { return &c.CAFingerprint })},
 		{Key: "FLEET_ROOT", Flag: "fleet-root", About: "SHA-256 of the first fleet root in hex; without it the server's own is trusted on first use", read: readDigest(func(c *Config) *string { return &c.FleetRoot })},
 		{Key: "TOKEN", Flag: "token", About: "enrollment token; - reads it from standard input", read: readToken},
 	}

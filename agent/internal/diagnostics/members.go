@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/app"
@@ -46,7 +47,12 @@ var members = []member{
 		return asJSON(viewSettings(g.Doctor.Config, g.Doctor.SettingsFile, g.Doctor.SettingsErr))
 	}},
 	{"system.json", false, func(_ context.Context, g *gathering) ([]byte, error) { return asJSON(viewSystem(g.now)) }},
-	{"certificate.pem", false, func(_ context.Context, g *gathering) ([]byte, error) { return certificates(g.dir) }},
+	{"certificate.pem", false, func(_ context.Context, g *gathering) ([]byte, error) {
+		if err := g.enrolled(); err != nil {
+			return nil, err
+		}
+		return certificates(g.dir)
+	}},
 	{"fleet-roots.json", false, func(_ context.Context, g *gathering) ([]byte, error) {
 		p, err := g.pins()
 		if err != nil {
@@ -76,14 +82,26 @@ type gathering struct {
 	stateErr error
 }
 
+// enrolled says why there is nothing of an enrolled device to show. A journal that
+// cannot be read is not why: what else is there may tell more.
+func (g *gathering) enrolled() error {
+	switch {
+	case errors.Is(g.stateErr, journal.ErrNotEnrolled):
+		return g.stateErr
+	case g.stateErr == nil && g.state.Enrolled == nil:
+		return app.ErrUnfinished
+	}
+	return nil
+}
+
 // pins are shown once they were verified against the journal: what else lies in
 // their files may be anything.
 func (g *gathering) pins() (*pins.Pins, error) {
-	switch {
-	case g.stateErr != nil:
+	if g.stateErr != nil {
 		return nil, g.stateErr
-	case g.state.Enrolled == nil:
-		return nil, app.ErrUnfinished
+	}
+	if err := g.enrolled(); err != nil {
+		return nil, err
 	}
 	return pins.Load(g.dir, g.state.Enrolled, g.now)
 }

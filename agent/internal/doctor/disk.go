@@ -15,6 +15,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/link"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/pins"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/renew"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
@@ -149,11 +150,6 @@ func (d *disk) enrolled() (why string, is bool) {
 	return "", true
 }
 
-// renewalDue is at two thirds of a certificate's life.
-func renewalDue(c *x509.Certificate) time.Time {
-	return c.NotBefore.Add(c.NotAfter.Sub(c.NotBefore) / 3 * 2)
-}
-
 // advise is what the agent says of a refusal with this code.
 func advise(code protocol.Code) string {
 	return app.Advise(&link.RefusalError{Problem: protocol.Problem{Code: code}})
@@ -167,19 +163,22 @@ func judgeIdentity(d *disk, clock time.Time) Result {
 		return fail(d.idErr.Error(), app.Advise(d.idErr))
 	}
 	now, c := d.time(clock), d.leaf
-	due, left := renewalDue(c), c.NotAfter.Sub(now)
+	due, left := renew.Due(c), c.NotAfter.Sub(now)
 	switch {
 	case c.Subject.CommonName != d.state.DeviceID:
 		return fail("the certificate is of "+c.Subject.CommonName+", the journal of "+d.state.DeviceID, advise(protocol.CodeIdentityMismatch))
+	case left < 0 && d.state.Enrolled.Closed != nil:
+		return fail(fmt.Sprintf("they match; the certificate EXPIRED at %s, and there is no way back (%s)", stamp(c.NotAfter), d.state.Enrolled.Closed.Code),
+			advise(d.state.Enrolled.Closed.Code))
 	case left < 0:
 		return fail(fmt.Sprintf("they match; the certificate EXPIRED at %s, %s ago", stamp(c.NotAfter), span(left)), advise(protocol.CodeCertificateExpired))
 	case now.Before(c.NotBefore):
 		return fail("the certificate is not valid before "+stamp(c.NotBefore), "set this device's clock")
 	case !now.Before(due):
-		return warn(fmt.Sprintf("they match; valid until %s (%s left), and a new one is due since %s", stamp(c.NotAfter), span(left), stamp(due)),
-			"see that the agent runs and reaches the server; if this stays, ask an operator before the certificate expires")
+		return warn(fmt.Sprintf("they match; valid until %s (%s left), and not renewed, which is due since %s", stamp(c.NotAfter), span(left), stamp(due)),
+			"keep the agent running where it reaches the server: it renews the certificate by itself, and logs what the server says of it")
 	}
-	return ok("they match; valid until %s (%s left), a new one is due at %s", stamp(c.NotAfter), span(left), stamp(due))
+	return ok("they match; valid until %s (%s left), the agent renews it at %s", stamp(c.NotAfter), span(left), stamp(due))
 }
 
 // bundleSoon is when a bundle that nobody replaced is worth a word.
@@ -225,7 +224,7 @@ func judgeHeartbeat(d *disk, clock time.Time) Result {
 		return fail(fmt.Sprintf("the server refuses (%s) since %s; %s", e.Refusal.Code, stamp(e.Refusal.At), last), advise(e.Refusal.Code))
 	}
 	if e.Accepted == nil {
-		return warn(last, "start the agent: sentinel-agent service start, or sentinel-agent run")
+		return warn(last, "start the agent: "+app.Start(d.dir))
 	}
 	age := d.time(clock).Sub(e.Accepted.At)
 	interval := time.Duration(e.Interval) * time.Second

@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/app"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/config"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/service"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/version"
@@ -84,6 +85,9 @@ func Run(ctx context.Context, o Options) *Report {
 	r := &Report{MadeAt: s.now.UTC(), Version: version.String(), StateDir: o.Config.StateDir}
 	for _, c := range checks {
 		r.Checks = append(r.Checks, c.run(ctx, s))
+	}
+	for i := range r.Checks {
+		r.Checks[i].Fix = app.Here(o.Config.StateDir, r.Checks[i].Fix)
 	}
 	r.Verdict = worst(r.Checks)
 	r.DeviceID, r.Server = s.disk.state.DeviceID, s.net.server

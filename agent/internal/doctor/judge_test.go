@@ -17,6 +17,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/pins"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/renew"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/service"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
@@ -110,19 +111,23 @@ func TestJournal(t *testing.T) {
 func TestIdentity(t *testing.T) {
 	t.Parallel()
 	at := func(after time.Duration) Result { return judgeIdentity(enrolled(nil), day.Add(after)) }
+	due := renew.Due(enrolled(nil).leaf).Sub(day) // the agent's own
 	with := func(change func(*disk)) Result { return judgeIdentity(enrolled(change), day) }
 	table{
-		"fresh":             {at(0), OK, "3 days left"},
-		"before two thirds": {at(60*time.Hour - time.Second), OK, "a new one is due at"},
-		"at two thirds":     {at(60 * time.Hour), Warn, "due since"},
-		"its last second":   {at(90 * time.Hour), Warn, ""},
-		"expired":           {at(90*time.Hour + time.Second), Fail, "EXPIRED"},
-		"before the floor":  {at(-time.Hour), OK, ""}, // the agent's time is the floor then
-		"not yet":           {with(func(d *disk) { d.leaf.NotBefore = day.Add(time.Hour) }), Fail, "not valid before"},
-		"another device's":  {with(func(d *disk) { d.state.DeviceID = "edge-2" }), Fail, "of edge-1, the journal of edge-2"},
-		"exposed":           {with(func(d *disk) { d.idErr = identity.ErrExposed }), Fail, "copied"},
-		"another key":       {with(func(d *disk) { d.idErr = identity.ErrBadCertificate }), Fail, "unenroll"},
-		"not enrolled":      {judgeIdentity(&disk{stateErr: journal.ErrNotEnrolled}, day), Skipped, "not enrolled"},
+		"fresh":            {at(0), OK, "3 days left"},
+		"before it is due": {at(due - time.Second), OK, "the agent renews it at"},
+		"due":              {at(due), Warn, "not renewed, which is due since"},
+		"its last second":  {at(90 * time.Hour), Warn, "renews the certificate by itself"},
+		"no way back": {judgeIdentity(enrolled(func(d *disk) {
+			d.state.Enrolled.Closed = &journal.Refusal{At: day, Code: protocol.CodeRecoveryLate}
+		}), day.Add(90*time.Hour+time.Second)), Fail, "no way back (recovery-late)"},
+		"expired":          {at(90*time.Hour + time.Second), Fail, "EXPIRED"},
+		"before the floor": {at(-time.Hour), OK, ""}, // the agent's time is the floor then
+		"not yet":          {with(func(d *disk) { d.leaf.NotBefore = day.Add(time.Hour) }), Fail, "not valid before"},
+		"another device's": {with(func(d *disk) { d.state.DeviceID = "edge-2" }), Fail, "of edge-1, the journal of edge-2"},
+		"exposed":          {with(func(d *disk) { d.idErr = identity.ErrExposed }), Fail, "copied"},
+		"another key":      {with(func(d *disk) { d.idErr = identity.ErrBadCertificate }), Fail, "unenroll"},
+		"not enrolled":     {judgeIdentity(&disk{stateErr: journal.ErrNotEnrolled}, day), Skipped, "not enrolled"},
 	}.check(t)
 }
 
@@ -155,7 +160,7 @@ func TestHeartbeat(t *testing.T) {
 		"gone":              {at(24*time.Hour + time.Second), Fail, "24 hours ago"},
 		"in time to come":   {at(-6 * time.Minute), Warn, "set this device's clock"},
 		"slow, and on time": {with(func(e *journal.Enrolled) { e.Interval, e.TimeFloor = 3600, day.Add(3*time.Hour) }), OK, ""},
-		"none yet":          {with(func(e *journal.Enrolled) { e.Accepted = nil }), Warn, "service start"},
+		"none yet":          {with(func(e *journal.Enrolled) { e.Accepted = nil }), Warn, "sentinel-agent run --state-dir /s"},
 		"suspended":         {with(func(e *journal.Enrolled) { e.Refusal = &journal.Refusal{At: day, Code: protocol.CodeDeviceSuspended} }), Fail, "lift the suspension"},
 		"not enrolled":      {judgeHeartbeat(&disk{stateErr: journal.ErrDamaged}, day), Skipped, "cannot be read"},
 	}.check(t)

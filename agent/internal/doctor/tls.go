@@ -60,7 +60,7 @@ func judgeShown(v view) Result {
 		return fail("shows a certificate of "+issuer+": it looks as if "+inspector(issuer)+" looks into the TLS", inspected)
 	case v.fingerprint != "" && pinned(v.shown, v.fingerprint) == nil:
 		return fail("shows the CA "+shownCA(v.shown)+", pinned is "+v.fingerprint,
-			"compare --ca-fingerprint and --server with what the console shows; if both are right, do not go on: someone may be in between")
+			"compare --ca-fingerprint and --server with what `sentinel-server enroll-token create` prints; if both are right, do not go on: someone may be in between")
 	case sameName(leaf, v.cas):
 		return fail("shows a certificate of another CA that has the name of the pinned one ("+issuer+")",
 			"ask an operator whether the server was set up anew: then sentinel-agent unenroll, and enroll anew; if not, someone may be in between")

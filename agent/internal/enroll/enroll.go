@@ -76,6 +76,23 @@ type enrollment struct {
 // the device is enrolled. Its errors are those of this package, of package link
 // and of package journal.
 func Run(ctx context.Context, o Options) (*Result, error) {
+	result, err := run(ctx, o)
+	if err != nil && ctx.Err() != nil && !errors.Is(err, ErrOver) {
+		return nil, stopped(o.Dir)
+	}
+	return result, err
+}
+
+// stopped says how far an enrollment had come. What ended it is not told: the
+// person knows.
+func stopped(dir string) error {
+	if s, err := journal.Read(dir); err != nil || !s.Submitted {
+		return fmt.Errorf("%w: %w", ErrStopped, ErrUnsent)
+	}
+	return ErrStopped
+}
+
+func run(ctx context.Context, o Options) (*Result, error) {
 	if errors.Is(journal.CheckDir(o.Dir), journal.ErrNotEnrolled) {
 		if err := o.complete(); err != nil { // before anything is made
 			return nil, err

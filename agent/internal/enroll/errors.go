@@ -22,6 +22,9 @@ var (
 	// ErrUnsent means that in all the time the server did not say that it has the request.
 	// Run the same again, with the token: sent twice it is one request.
 	ErrUnsent = errors.New("the server has not taken the request yet")
+	// ErrStopped means that the person, or the system, ended the wait. Run the same again to
+	// go on.
+	ErrStopped = errors.New("stopped before the decision")
 	// ErrBetween means that the server sees another CA than this device. Someone is between.
 	ErrBetween = errors.New("someone may be between this device and the server")
 	// ErrClock means that a clock is wrong, so that what is valid looks as if it were not.

@@ -70,6 +70,9 @@ func hold(dir string) (*Journal, error) {
 	}
 	lock, err := files.Acquire(filepath.Join(dir, lockName))
 	if errors.Is(err, files.ErrLocked) {
+		if holder := Holder(dir); holder != 0 {
+			return nil, fmt.Errorf("%w (%s): process %d", ErrInUse, dir, holder)
+		}
 		return nil, fmt.Errorf("%w (%s)", ErrInUse, dir)
 	}
 	if err != nil {

@@ -30,9 +30,10 @@ type Options struct {
 // Link keeps the heartbeat going. It is used by one goroutine.
 type Link struct {
 	Options
-	pace   pace
-	last   Reaction
-	skewed bool
+	pace     pace
+	last     Reaction
+	reported bool // last is, in the log
+	skewed   bool
 
 	nudged, retried chan struct{} // see Nudge and Retry
 }

@@ -14,13 +14,13 @@ const maxSkew = 5 * time.Minute
 // a log that repeats itself every minute is not read.
 func (l *Link) report(ctx context.Context, err error, r Reaction, wait time.Duration) {
 	level := slog.LevelDebug
-	if r != l.last {
+	if r != l.last || !l.reported {
 		level = slog.LevelInfo
 		if r >= BackOff {
 			level = slog.LevelWarn
 		}
 	}
-	l.last = r
+	l.last, l.reported = r, true
 	if err == nil {
 		l.Log.Log(ctx, level, "heartbeat accepted", "next_in", wait.Round(time.Second).String())
 		return

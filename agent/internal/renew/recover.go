@@ -82,7 +82,7 @@ func (r *Renewer) submit(ctx context.Context, s *journal.State, key crypto.Signe
 	r.submitted = true
 	r.mu.Unlock()
 	r.well()
-	r.Log.WarnContext(ctx, "waiting for a reviewer to let this device in again; the key code is compared with the one in the console", "key_code", keyCode)
+	r.Log.WarnContext(ctx, "waiting for a reviewer to let this device in again; the key code is compared with the one in `sentinel-server device identity-requests`", "key_code", keyCode)
 	return r.hold(bounded(answer.PollAfterSeconds, pendingLeast)), nil
 }
 

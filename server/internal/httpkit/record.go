@@ -73,5 +73,5 @@ func (m *Mux) done(rec *recorder, r *http.Request, e *endpoint, begin time.Time)
 	m.o.Log.LogAttrs(r.Context(), m.o.Level, "request",
 		slog.String("surface", m.o.Surface), slog.String("request_id", RequestID(r.Context())),
 		slog.String("source", Source(r)), slog.String("method", method), slog.String("route", route),
-		slog.Int("status", status), slog.Int64("bytes", rec.bytes), slog.Duration("took", took))
+		slog.Int("status", status), slog.Int64("bytes", rec.bytes), slog.Int64("took_us", took.Microseconds()))
 }
