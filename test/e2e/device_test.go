@@ -1,7 +1,12 @@
 package e2e
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -157,4 +162,39 @@ func TestAnAgentThatIsKilledNeverUsesACounterTwice(t *testing.T) {
 func (s *site) present(id string) int {
 	s.t.Helper()
 	return s.Count("device_counters", "device_id = ? AND epoch = (SELECT epoch FROM instance)", id)
+}
+
+// What a person at the device is told who stops an enrollment, or starts a second agent.
+func TestAPersonAtTheDeviceIsToldHowToGoOn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := &agent{t, t.TempDir() + "/state", "edge-1"}
+	asks := exec.Command(filepath.Join(bin, "sentinel-agent"), append(s.enrollArgs("edge-1", s.operator.EnrollToken(1)), "--state-dir", a.dir)...)
+	said := &buffer{}
+	asks.Stdout, asks.Stderr = said, said
+	if err := asks.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = asks.Process.Kill() })
+	eventually(t, 15*time.Second, "it waits for the decision", func() bool { return strings.Contains(said.String(), "Waiting for the decision") })
+	if err := asks.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = asks.Wait()
+	if code := asks.ProcessState.ExitCode(); code != 3 || !strings.Contains(said.String(), "stopped before the decision") || !strings.Contains(said.String(), "run the same command again, it goes on") {
+		t.Errorf("interrupted: exit code %d\n%s", code, said)
+	}
+	s.reviewer.Approve(a.status().EnrollmentID)
+	code, out := a.run("enroll")
+	if code != 0 || !strings.Contains(out, "sentinel-agent run --state-dir "+a.dir) || strings.Contains(out, "service") {
+		t.Errorf("enrolled: exit code %d\n%s", code, out)
+	}
+
+	p := a.start()
+	s.rises("edge-1", 1)
+	code, out = a.run("run", "--once")
+	if code != 1 || !strings.Contains(out, "sentinel-agent service stop") || !strings.Contains(out, "Ctrl+C") ||
+		runtime.GOOS == "linux" && !strings.Contains(out, fmt.Sprintf("process %d\n", p.Process.Pid)) {
+		t.Errorf("a second agent: exit code %d\n%s", code, out)
+	}
 }
