@@ -20,7 +20,7 @@ func (s *siege) document(p paper) {
 	s.t.Helper()
 	beats := s.server.beats
 	s.server.say = func(a *protocol.HeartbeatAnswer) { a.FleetRoots, a.PolicyBundles = p.roots, p.bundles }
-	s.attempt(p.name, "a document is refused", func() bool { return s.server.beats >= beats+2 })
+	s.attempt(p.name, p.told, func() bool { return s.server.beats >= beats+2 })
 }
 
 // usurper is a fleet root chain that only the server's friends have signed, and
@@ -66,20 +66,20 @@ func (s *siege) documentAttempts() []paper {
 	must(s.t, err)
 	own.Payload = s.signRoot(u.claim(s.fleetRoot(2)), u.root).Payload
 	return []paper{
-		{name: "a next root signed by new keys only", roots: root(2, fleetID, true, u.root)},
-		{name: "a next root by a key that poses as the root key", roots: list(s.pose(signing.PurposeFleetRoot, own.Payload, u.root, s.owner.root))},
-		{name: "a next root under the signature of the first", roots: list(own)},
-		{name: "a root of another fleet, signed by its own keys", roots: root(2, otherFleet, true, u.root)},
-		{name: "a root of another fleet of the same owner", roots: root(2, otherFleet, false, s.owner.root)},
-		{name: "the owner's third root without the second", roots: root(3, fleetID, false, s.owner.root)},
-		{name: "another first root", roots: root(1, fleetID, true, u.root)},
-		{name: "the bundle before", bundles: []json.RawMessage{s.older}},
-		{name: "a bundle signed by the command key", bundles: list(s.pose(signing.PurposePolicyBundle, wide, s.loot.command, s.loot.command))},
-		{name: "a bundle by the command key that poses as the policy key", bundles: list(s.pose(signing.PurposePolicyBundle, wide, s.loot.command, s.owner.policy))},
-		{name: "a bundle by another policy key", bundles: list(s.pose(signing.PurposePolicyBundle, wide, u.policy, u.policy))},
-		{name: "a bundle of another fleet of the same owner", bundles: list(s.signBundle(bundle(9, func(b *signing.PolicyBundle) { b.FleetID = otherFleet })))},
-		{name: "a bundle of next year", bundles: list(s.signBundle(bundle(9, func(b *signing.PolicyBundle) { b.IssuedAt = day.Add(365 * 24 * time.Hour) })))},
-		{name: "a command as a bundle", bundles: []json.RawMessage{command.Statement}},
+		{"a next root signed by new keys only", "too few trusted keys", root(2, fleetID, true, u.root), nil},
+		{"a next root by a key that poses as the root key", "signature does not verify", list(s.pose(signing.PurposeFleetRoot, own.Payload, u.root, s.owner.root)), nil},
+		{"a next root under the signature of the first", "signature does not verify", list(own), nil},
+		{"a root of another fleet, signed by its own keys", "too few trusted keys", root(2, otherFleet, true, u.root), nil},
+		{"a root of another fleet of the same owner", "another fleet", root(2, otherFleet, false, s.owner.root), nil},
+		{"the owner's third root without the second", "in between are missing", root(3, fleetID, false, s.owner.root), nil},
+		{"another first root", "too few trusted keys", root(1, fleetID, true, u.root), nil},
+		{"the bundle before", "version is behind", nil, []json.RawMessage{s.older}},
+		{"a bundle signed by the command key", "too few trusted keys", nil, list(s.pose(signing.PurposePolicyBundle, wide, s.loot.command, s.loot.command))},
+		{"a bundle by the command key that poses as the policy key", "signature does not verify", nil, list(s.pose(signing.PurposePolicyBundle, wide, s.loot.command, s.owner.policy))},
+		{"a bundle by another policy key", "too few trusted keys", nil, list(s.pose(signing.PurposePolicyBundle, wide, u.policy, u.policy))},
+		{"a bundle of another fleet of the same owner", "another fleet", nil, list(s.signBundle(bundle(9, func(b *signing.PolicyBundle) { b.FleetID = otherFleet })))},
+		{"a bundle of next year", "not valid yet", nil, list(s.signBundle(bundle(9, func(b *signing.PolicyBundle) { b.IssuedAt = day.Add(365 * 24 * time.Hour) })))},
+		{"a command as a bundle", "another purpose", nil, []json.RawMessage{command.Statement}},
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"net"
 	"testing"
@@ -171,13 +170,6 @@ func ca(t *testing.T, der []byte, key crypto.Signer) certs.CA {
 	c, err := certs.ParseCA(der)
 	must(t, err)
 	return certs.CA{Certificate: c, Signer: key}
-}
-
-func parsed(t *testing.T, der []byte) *x509.Certificate {
-	t.Helper()
-	c, err := x509.ParseCertificate(der)
-	must(t, err)
-	return c
 }
 
 func marshal(t *testing.T, env *signing.Envelope) json.RawMessage {

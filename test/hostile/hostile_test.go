@@ -105,6 +105,7 @@ func (s *siege) honestCommand(when string) (id string) {
 // witness is everything that shows what a device did and whom it believes.
 type witness struct {
 	pins    agentsim.State
+	begun   int64
 	shown   map[string]bool
 	results map[string]outcome
 }
@@ -112,10 +113,11 @@ type witness struct {
 func (s *siege) witness() witness {
 	s.t.Helper()
 	p := s.device.state()
-	p.Counter, p.Accepted, p.Refusal = 0, 0, "" // these go on
+	begun := p.Commands
+	p.Commands, p.Counter, p.Accepted, p.Refusal = 0, 0, 0, "" // these go on
 	s.server.mu.Lock()
 	defer s.server.mu.Unlock()
-	return witness{p, maps.Clone(s.server.shown), maps.Clone(s.server.results)}
+	return witness{p, begun, maps.Clone(s.server.shown), maps.Clone(s.server.results)}
 }
 
 // attempt lets a process of the agent hear what the server says now, until it has
@@ -130,7 +132,7 @@ func (s *siege) attempt(name, told string, heard func() bool) {
 	if restarted {
 		did = append(did, "restarted")
 	}
-	if n := after.pins.Commands - before.pins.Commands; n != 0 {
+	if n := after.begun - before.begun; n != 0 {
 		did = append(did, fmt.Sprintf("%d begun", n))
 	}
 	if after.pins != before.pins {
