@@ -63,6 +63,7 @@ func open(ctx context.Context, o Options, found bool) (*Node, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	options := app.Options{Config: &c, Log: o.Log, Now: o.Now}
+	options.Hooks.SQLite = openSQL
 	if o.Begin != nil {
 		options.Hooks.Begin = func(context.Context) error { return o.Begin() }
 	}

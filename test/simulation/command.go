@@ -20,6 +20,7 @@ type order struct {
 
 // commands is what people have devices do, and what others would like them to.
 type commands struct {
+	asked  bool // whether anything was asked for at all
 	orders []order
 	forged map[string]string // action id to what is wrong with it
 	begun  map[string]int    // how often a device began an action
@@ -44,6 +45,7 @@ func (o *operator) send(w *World) {
 	}
 	life := w.between(30*time.Second, 8*time.Minute)
 	c := &w.commands
+	c.asked = true
 	o.act(w, fmt.Sprintf("send %s to %v", kind, devices), func(p simtest.Person) error {
 		asked := w.time(w.server.skew)
 		id, err := p.SendCommand(w.ctx, kind, parameters, life, devices...)
@@ -101,7 +103,7 @@ func (s *server) work(w *World) {
 // working has the rounds come by themselves.
 func (s *server) working(w *World) {
 	s.work(w)
-	every := 15 * time.Second // not each second, as in life: most find nothing to do
+	every := 30 * time.Second // not each second, as in life: most find nothing to do, and who asks for a command has one soon
 	if w.quiet {
 		every = time.Minute
 	}
@@ -249,6 +251,9 @@ func (t target) final() bool {
 
 // targets reads where commands stand, and judges what became of them.
 func (o *oracle) lookAtTargets(w *World) {
+	if !w.commands.asked {
+		return
+	}
 	list, err := w.server.node.Query(w.ctx, `SELECT t.command_id, t.device_id, t.state, t.closed_at, length(t.result), c.state FROM command_targets AS t JOIN commands AS c ON c.id = t.command_id`)
 	if err != nil {
 		w.failf("the oracle cannot read: %v", err)
