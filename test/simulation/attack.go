@@ -1,9 +1,11 @@
 package simulation
 
 import (
+	"encoding/json"
 	"slices"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/simtest"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
@@ -19,6 +21,9 @@ func (w *World) attack() {
 		return
 	}
 	a := victims[w.rng.IntN(len(victims))]
+	if w.chance(0.4) && w.attackWithOldKey(a) {
+		return
+	}
 	body := a.bodies[w.rng.IntN(len(a.bodies))]
 	var chain [][]byte
 	as := "nobody"
@@ -32,4 +37,32 @@ func (w *World) attack() {
 		return
 	}
 	w.serve(as, conn, protocol.PathHeartbeat, body, func(simtest.Answer) {}, nil)
+}
+
+// attackWithOldKey has a thief speak for a device, with a key whose certificate the
+// device has replaced by now. It can say whatever it likes.
+func (w *World) attackWithOldKey(a *agent) bool {
+	if a.before == nil || w.oracle.ended[certs.Fingerprint(a.before[0])] == 0 {
+		return false // the device may go back to it
+	}
+	conn, err := w.server.node.Accept(w.ctx, a.before, "203.0.113.66:4711")
+	if err != nil {
+		w.failf("attack: %v", err)
+		return true
+	}
+	var beat protocol.Heartbeat
+	if err := json.Unmarshal(a.bodies[len(a.bodies)-1], &beat); err != nil {
+		w.failf("attack: %v", err)
+		return true
+	}
+	r, _ := find(w.oracle.rows, a.name)
+	beat.Counter, beat.Epoch, beat.EnrollmentID, beat.Receipt, beat.Nonce = r.counter+1, r.epoch, r.enrollment, "", ""
+	body, err := json.Marshal(beat)
+	if err != nil {
+		w.failf("attack: %v", err)
+		return true
+	}
+	w.tellf("attacker: speaks for %s with a key of before", a.name)
+	w.serve(a.name, conn, protocol.PathHeartbeat, body, func(simtest.Answer) {}, nil)
+	return true
 }

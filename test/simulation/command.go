@@ -38,7 +38,7 @@ func (o *operator) send(w *World) {
 	if len(devices) == 0 {
 		return
 	}
-	kind := []string{"ping", "ping", "collect-facts", "restart-agent"}[w.rng.IntN(4)]
+	kind := []string{"ping", "ping", "collect-facts", "restart-agent", "rotate-certificate"}[w.rng.IntN(5)]
 	var parameters map[string]signing.Parameter
 	if kind == "restart-agent" {
 		parameters = map[string]signing.Parameter{"delay-seconds": signing.Number(w.rng.Int64N(60))}
@@ -72,7 +72,7 @@ func (o *operator) publish(w *World) {
 	restart := w.chance(0.6)
 	o.act(w, fmt.Sprintf("publish a bundle, restarts %t", restart), func(p simtest.Person) error {
 		data, err := w.server.node.NextBundle(w.ctx, func(b *signing.PolicyBundle) {
-			kinds := []string{"collect-facts", "ping"}
+			kinds := []string{"collect-facts", "ping", "rotate-certificate"}
 			if restart {
 				kinds = append(kinds, "restart-agent")
 			}
