@@ -25,6 +25,8 @@ type commands struct {
 	forged map[string]string // action id to what is wrong with it
 	begun  map[string]int    // how often a device began an action
 	seen   []protocol.CommandDelivery
+
+	bundles []json.RawMessage // that the server gave out
 }
 
 // send asks for a command for some devices that may be sent one.
@@ -148,8 +150,17 @@ func (w *World) tamper(a *agent, body []byte) []byte {
 			w.commands.seen = append(w.commands.seen, d)
 		}
 	}
+	for _, b := range answer.PolicyBundles {
+		if len(w.commands.bundles) < 20 {
+			w.commands.bundles = append(w.commands.bundles, b)
+		}
+	}
 	if w.quiet || !w.chance(w.faults.forge) {
 		return body
+	}
+	if len(w.commands.bundles) > 0 && w.chance(0.3) { // one that was in force before
+		w.tellf("attacker: gives %s an old bundle", a.name)
+		answer.PolicyBundles = []json.RawMessage{w.commands.bundles[w.rng.IntN(len(w.commands.bundles))]}
 	}
 	if len(w.commands.seen) > 0 && w.chance(0.3) { // a real one, for whomever it is, however old
 		answer.Commands = append(answer.Commands, w.commands.seen[w.rng.IntN(len(w.commands.seen))])
@@ -278,6 +289,7 @@ func (c *commands) reckon(w *World) {
 	if w.server.restores > 0 {
 		return // what was lost was lost
 	}
+	c.signers(w)
 	for _, a := range w.agents {
 		if a.spoiled || a.clone {
 			continue
@@ -287,6 +299,25 @@ func (c *commands) reckon(w *World) {
 			if t := w.oracle.targets[key]; t.state == "succeeded" && c.begun[key] != 1 {
 				w.failf("%s is said to have done a %s, and began it %d times", a.name, o.kind, c.begun[key])
 			}
+		}
+	}
+}
+
+// signers makes sure that each result that is stored is its own device's word.
+func (c *commands) signers(w *World) {
+	list, err := w.server.node.Query(w.ctx, `SELECT device_id, result FROM command_targets WHERE length(result) > 0`)
+	if err != nil {
+		w.failf("results: %v", err)
+		return
+	}
+	for _, row := range list {
+		var said signing.CommandResult
+		env, err := signing.ParseEnvelope([]byte(row[1]))
+		if err == nil {
+			err = json.Unmarshal(env.Payload, &said)
+		}
+		if err != nil || said.DeviceID != row[0] {
+			w.failf("the result of %s is one of %q: %v", row[0], said.DeviceID, err)
 		}
 	}
 }

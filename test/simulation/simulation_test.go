@@ -58,7 +58,7 @@ func template(t *testing.T) (*Template, string) {
 // nothing about it.
 var mustHappen = []string{
 	"is enrolled", "the server accepted the new certificate", "review the recovery of", "review the renewal of", "begins rotate-certificate",
-	"speaks for", "is cloned", "is put back", "restored from backup", "a command is refused", "crashes in the middle", "in a commit",
+	"speaks for", "says what", "an old bundle", "is cloned", "is put back", "restored from backup", "a command is refused", "crashes in the middle", "in a commit",
 }
 
 // TestSeeds runs worlds, one after the other on each core, until one fails.
