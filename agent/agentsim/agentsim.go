@@ -47,6 +47,7 @@ type Process struct {
 	Log     *slog.Logger
 	Network Network
 	Facts   func() map[string]string
+	Due     func(*x509.Certificate) time.Time // when a certificate is renewed; the agent draws that from its bytes, which are not the seed's
 }
 
 // Enrollment is what a person tells the agent.
@@ -89,7 +90,7 @@ func (p *Process) Run(ctx context.Context) error {
 	parts, err := app.Assemble(ctx, cfg, p.Log, app.Machine{
 		Now: p.Now, Random: p.Random, Facts: func() protocol.Facts { return p.Facts() },
 		Timer:   func(time.Duration) <-chan time.Time { return make(chan time.Time) }, // what is done here takes no time
-		Connect: network{p.Network}.Connect,
+		Connect: network{p.Network}.Connect, Due: p.Due,
 	})
 	if err != nil {
 		return err

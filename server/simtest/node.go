@@ -22,6 +22,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 )
 
 // Options are what the simulation decides.
@@ -31,6 +32,8 @@ type Options struct {
 	Begin  func() error                    // before each attempt of a transaction; nil does nothing
 	Commit func(commit func() error) error // around each commit; nil commits
 	Log    *slog.Logger                    // nil discards
+	Life   time.Duration                   // of device certificates; 0 takes the default
+	Review bool                            // each renewal is reviewed
 }
 
 // Node is an open server.
@@ -58,11 +61,15 @@ func open(ctx context.Context, o Options, found bool) (*Node, error) {
 		return nil, err
 	}
 	c := *base
-	c.DataDir, c.AutoCreateSchemaOnBoot = o.Dir, found
+	c.DataDir, c.AutoCreateSchemaOnBoot, c.RequireRotationApproval = o.Dir, found, o.Review
+	if o.Life > 0 {
+		c.DeviceCertLifetime = o.Life
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	options := app.Options{Config: &c, Log: o.Log, Now: o.Now}
+	options.Hooks.SQLite = openSQL
 	if o.Begin != nil {
 		options.Hooks.Begin = func(context.Context) error { return o.Begin() }
 	}
@@ -127,6 +134,14 @@ func (n *Node) Accept(ctx context.Context, chain [][]byte, source string) (*Conn
 		c.state.PeerCertificates = append(c.state.PeerCertificates, cert)
 	}
 	return c, nil
+}
+
+// Fingerprint names the certificate that was presented, "" for none.
+func (c *Conn) Fingerprint() string {
+	if len(c.state.PeerCertificates) == 0 {
+		return ""
+	}
+	return certs.Fingerprint(c.state.PeerCertificates[0].Raw)
 }
 
 // Answer is what came back.

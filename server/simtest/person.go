@@ -10,6 +10,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/view"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
@@ -61,6 +62,22 @@ func (p Person) Review(ctx context.Context, enrollmentID string, approve bool) e
 	for _, r := range list {
 		if r.EnrollmentID == enrollmentID {
 			_, err := p.n.core.Flow.Review(ctx, p.by, enrollmentID, flow.Decision{Approve: approve, Digest: r.Digest, Reason: "simulated"})
+			return err
+		}
+	}
+	return errors.New("nothing is shown")
+}
+
+// ReviewIdentity decides about the key that a device asks a certificate for, as it
+// is shown.
+func (p Person) ReviewIdentity(ctx context.Context, deviceID string, approve bool) error {
+	list, _, err := view.IdentityRequests(ctx, p.n.core.DB.Read(), string(identity.Pending), 500, "", p.n.core.DB.Now())
+	if err != nil {
+		return err
+	}
+	for _, r := range list {
+		if r.DeviceID == deviceID {
+			_, err := p.n.core.Flow.IdentityReview(ctx, p.by, deviceID, flow.Decision{Approve: approve, Digest: r.Digest, Reason: "simulated"})
 			return err
 		}
 	}

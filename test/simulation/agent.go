@@ -1,8 +1,10 @@
 package simulation
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -31,6 +33,7 @@ type agent struct {
 	saw    agentsim.State // what it held on to when last looked at
 	bodies [][]byte       // heartbeats that it sent, for whoever captured them
 	chain  [][]byte       // what it presents
+	before [][]byte       // what it presented before
 }
 
 // populate makes the devices and the people.
@@ -79,8 +82,17 @@ func (w *World) software(a *agent, p *process) *agentsim.Process {
 		Dir: a.dir, Server: "https://localhost:8443", Now: func() time.Time { return w.time(a.skew) }, Random: w.rng.Float64,
 		Uptime: func() time.Duration { return time.Duration(w.clock) * time.Microsecond }, Log: slog.New(&ear{w: w, a: a, p: p}),
 		Sleep:   func(d time.Duration) { p.yield(sleeping{w.clock + (d + time.Microsecond - 1).Microseconds()}) },
+		Due:     func(c *x509.Certificate) time.Time { return due(a.name, c) },
 		Network: wire{w, a}, Facts: func() map[string]string { return map[string]string{"os": "linux"} },
 	}
+}
+
+// due is when a device renews: as the agent has it, with the seed's own draw.
+func due(name string, c *x509.Certificate) time.Time {
+	h := fnv.New32a()
+	_, _ = fmt.Fprint(h, name, c.NotAfter.Unix())
+	life := c.NotAfter.Sub(c.NotBefore)
+	return c.NotBefore.Add(life*2/3 + time.Duration((float64(h.Sum32())/(1<<32)-0.5)/5*float64(life)))
 }
 
 // work is what a device does while it is on: it enrolls, then stays in touch.

@@ -20,10 +20,13 @@ type order struct {
 
 // commands is what people have devices do, and what others would like them to.
 type commands struct {
+	asked  bool // whether anything was asked for at all
 	orders []order
 	forged map[string]string // action id to what is wrong with it
 	begun  map[string]int    // how often a device began an action
 	seen   []protocol.CommandDelivery
+
+	bundles []json.RawMessage // that the server gave out
 }
 
 // send asks for a command for some devices that may be sent one.
@@ -37,13 +40,14 @@ func (o *operator) send(w *World) {
 	if len(devices) == 0 {
 		return
 	}
-	kind := []string{"ping", "ping", "collect-facts", "restart-agent"}[w.rng.IntN(4)]
+	kind := []string{"ping", "ping", "collect-facts", "restart-agent", "rotate-certificate"}[w.rng.IntN(5)]
 	var parameters map[string]signing.Parameter
 	if kind == "restart-agent" {
 		parameters = map[string]signing.Parameter{"delay-seconds": signing.Number(w.rng.Int64N(60))}
 	}
 	life := w.between(30*time.Second, 8*time.Minute)
 	c := &w.commands
+	c.asked = true
 	o.act(w, fmt.Sprintf("send %s to %v", kind, devices), func(p simtest.Person) error {
 		asked := w.time(w.server.skew)
 		id, err := p.SendCommand(w.ctx, kind, parameters, life, devices...)
@@ -70,7 +74,7 @@ func (o *operator) publish(w *World) {
 	restart := w.chance(0.6)
 	o.act(w, fmt.Sprintf("publish a bundle, restarts %t", restart), func(p simtest.Person) error {
 		data, err := w.server.node.NextBundle(w.ctx, func(b *signing.PolicyBundle) {
-			kinds := []string{"collect-facts", "ping"}
+			kinds := []string{"collect-facts", "ping", "rotate-certificate"}
 			if restart {
 				kinds = append(kinds, "restart-agent")
 			}
@@ -101,7 +105,7 @@ func (s *server) work(w *World) {
 // working has the rounds come by themselves.
 func (s *server) working(w *World) {
 	s.work(w)
-	every := 15 * time.Second // not each second, as in life: most find nothing to do
+	every := 30 * time.Second // not each second, as in life: most find nothing to do, and who asks for a command has one soon
 	if w.quiet {
 		every = time.Minute
 	}
@@ -146,8 +150,17 @@ func (w *World) tamper(a *agent, body []byte) []byte {
 			w.commands.seen = append(w.commands.seen, d)
 		}
 	}
+	for _, b := range answer.PolicyBundles {
+		if len(w.commands.bundles) < 20 {
+			w.commands.bundles = append(w.commands.bundles, b)
+		}
+	}
 	if w.quiet || !w.chance(w.faults.forge) {
 		return body
+	}
+	if len(w.commands.bundles) > 0 && w.chance(0.3) { // one that was in force before
+		w.tellf("attacker: gives %s an old bundle", a.name)
+		answer.PolicyBundles = []json.RawMessage{w.commands.bundles[w.rng.IntN(len(w.commands.bundles))]}
 	}
 	if len(w.commands.seen) > 0 && w.chance(0.3) { // a real one, for whomever it is, however old
 		answer.Commands = append(answer.Commands, w.commands.seen[w.rng.IntN(len(w.commands.seen))])
@@ -249,6 +262,9 @@ func (t target) final() bool {
 
 // targets reads where commands stand, and judges what became of them.
 func (o *oracle) lookAtTargets(w *World) {
+	if !w.commands.asked {
+		return
+	}
 	list, err := w.server.node.Query(w.ctx, `SELECT t.command_id, t.device_id, t.state, t.closed_at, length(t.result), c.state FROM command_targets AS t JOIN commands AS c ON c.id = t.command_id`)
 	if err != nil {
 		w.failf("the oracle cannot read: %v", err)
@@ -273,6 +289,7 @@ func (c *commands) reckon(w *World) {
 	if w.server.restores > 0 {
 		return // what was lost was lost
 	}
+	c.signers(w)
 	for _, a := range w.agents {
 		if a.spoiled || a.clone {
 			continue
@@ -282,6 +299,25 @@ func (c *commands) reckon(w *World) {
 			if t := w.oracle.targets[key]; t.state == "succeeded" && c.begun[key] != 1 {
 				w.failf("%s is said to have done a %s, and began it %d times", a.name, o.kind, c.begun[key])
 			}
+		}
+	}
+}
+
+// signers makes sure that each result that is stored is its own device's word.
+func (c *commands) signers(w *World) {
+	list, err := w.server.node.Query(w.ctx, `SELECT device_id, result FROM command_targets WHERE length(result) > 0`)
+	if err != nil {
+		w.failf("results: %v", err)
+		return
+	}
+	for _, row := range list {
+		var said signing.CommandResult
+		env, err := signing.ParseEnvelope([]byte(row[1]))
+		if err == nil {
+			err = json.Unmarshal(env.Payload, &said)
+		}
+		if err != nil || said.DeviceID != row[0] {
+			w.failf("the result of %s is one of %q: %v", row[0], said.DeviceID, err)
 		}
 	}
 }

@@ -13,6 +13,9 @@ type faults struct {
 	serverCrash, crashInCommit, agentCrash, agentCrashAt, agentRollback, clone, clockStep, restore, attack float64
 	// Of the operator.
 	suspend, revoke, resync, window, reject, tokenRevoked, command, cancel, publish float64
+	// How long certificates are valid, and whether a person looks at each renewal.
+	life           time.Duration
+	reviewRenewals bool
 	// Of whoever owns the server, for each answer.
 	forge float64
 }
@@ -25,7 +28,12 @@ func (w *World) choose() faults {
 		}
 		return most * w.rng.Float64()
 	}
+	life := 7 * 24 * time.Hour
+	if w.rng.IntN(2) == 0 {
+		life = w.between(4*time.Minute, 20*time.Minute)
+	}
 	return faults{
+		life: life, reviewRenewals: w.rng.IntN(5) == 0,
 		loseRequest: some(0.15), loseAnswer: some(0.15), duplicate: some(0.15), late: some(0.2), reset: some(0.2), proxy: some(0.05),
 		pause: some(0.5), beginFails: some(0.03), commitFails: some(0.05), commitUnknown: some(0.05), again: some(0.02),
 		serverCrash: some(0.15), crashInCommit: some(0.02), agentCrash: some(0.4), agentCrashAt: some(0.3), agentRollback: some(0.15), clone: some(0.15),

@@ -59,6 +59,7 @@ type connection struct {
 	target agentsim.Target
 
 	open       *simtest.Conn
+	state      *tls.ConnectionState // what the agent's side knows of it
 	generation int
 }
 
@@ -80,7 +81,7 @@ func (c *connection) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return &http.Response{
 		StatusCode: got.answer.Status, Header: got.answer.Header, Body: io.NopCloser(bytes.NewReader(got.answer.Body)),
-		ProtoMajor: 1, ProtoMinor: 1, Request: r,
+		ProtoMajor: 1, ProtoMinor: 1, Request: r, TLS: c.state,
 	}, nil
 }
 
@@ -100,7 +101,7 @@ func (c *connection) handshake() error {
 	if err != nil {
 		return err
 	}
-	if err := judge(presented, c.target); err != nil {
+	if c.state, err = judge(presented, c.target); err != nil {
 		return err
 	}
 	var chain [][]byte
@@ -110,6 +111,9 @@ func (c *connection) handshake() error {
 			return err
 		}
 		chain = own.Certificate
+		if c.a.chain != nil && !bytes.Equal(c.a.chain[0], chain[0]) {
+			c.a.before = c.a.chain
+		}
 		c.a.chain = chain
 	}
 	c.generation = c.w.server.generation
@@ -117,23 +121,23 @@ func (c *connection) handshake() error {
 	return err
 }
 
-// judge is what the agent's TLS does with the server's chain.
-func judge(presented [][]byte, t agentsim.Target) error {
+// judge is what the agent's TLS does with the server's chain, and knows of it then.
+func judge(presented [][]byte, t agentsim.Target) (*tls.ConnectionState, error) {
 	leaf, err := x509.ParseCertificate(presented[0])
 	if err != nil {
-		return err
+		return nil, err
 	}
 	roots := x509.NewCertPool()
 	for _, ca := range t.CAs {
 		roots.AddCert(ca)
 	}
-	_, err = leaf.Verify(x509.VerifyOptions{
+	chains, err := leaf.Verify(x509.VerifyOptions{
 		Roots: roots, DNSName: t.Host, CurrentTime: t.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
 	if err != nil {
-		return &tls.CertificateVerificationError{UnverifiedCertificates: []*x509.Certificate{leaf}, Err: err}
+		return nil, &tls.CertificateVerificationError{UnverifiedCertificates: []*x509.Certificate{leaf}, Err: err}
 	}
-	return nil
+	return &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, PeerCertificates: []*x509.Certificate{leaf}, VerifiedChains: chains}, nil
 }
 
 // send takes a request on its way.
@@ -210,7 +214,7 @@ func (w *World) deliver(m sending, give func(reply)) {
 
 // serve has the server answer, watched by the oracle.
 func (w *World) serve(from string, conn *simtest.Conn, path string, body []byte, answer func(simtest.Answer), lost func()) {
-	seen := w.oracle.request(w, from, path, body)
+	seen := w.oracle.request(from, conn.Fingerprint(), path, body)
 	p := w.spawn(ofServer, "request of "+from, func(p *process) {
 		a, err := conn.Post(path, body)
 		if err != nil {

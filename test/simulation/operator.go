@@ -11,7 +11,8 @@ import (
 
 // operator is the people who run the fleet, at random or, in the end, with care.
 type operator struct {
-	tokens []string       // ids
+	tokens []string // ids
+	tidied int
 	made   map[string]int // how often the database had been restored when a token was made
 }
 
@@ -123,6 +124,17 @@ func (o *operator) reviews(w *World, reject float64) {
 		id, approve := e[0], !w.chance(reject)
 		o.act(w, fmt.Sprintf("review %s: %t", e[1], approve), func(p simtest.Person) error { return p.Review(w.ctx, id, approve) }, nil)
 	}
+	if w.server.node == nil { // it went down meanwhile
+		return
+	}
+	if waiting, err = w.server.node.Query(w.ctx, "SELECT device_id, kind FROM identity_requests WHERE state = 'pending' ORDER BY device_id"); err != nil {
+		w.failf("reviews: %v", err)
+		return
+	}
+	for _, e := range waiting {
+		id, approve := e[0], !w.chance(reject)
+		o.act(w, fmt.Sprintf("review the %s of %s: %t", e[1], id, approve), func(p simtest.Person) error { return p.ReviewIdentity(w.ctx, id, approve) }, nil)
+	}
 }
 
 // settle ends the faults and has the operator tidy up. Every honest device must be
@@ -133,16 +145,21 @@ func (w *World) settle() {
 	}
 	w.tellf("the faults are over")
 	w.quiet = true
-	w.faults = faults{}
+	w.faults = faults{life: w.faults.life, reviewRenewals: w.faults.reviewRenewals}
 	w.server.skew = 0
 	w.server.start(w)
+	var off time.Duration
+	if w.chance(0.3) { // the site had no power, for longer than some certificates are valid
+		off = w.between(time.Minute, 30*time.Minute)
+	}
 	for _, a := range w.agents {
 		a.skew = 0
-		if a.clone {
+		if a.clone || off > 0 {
 			w.cut(a)
-			continue
 		}
-		w.power(a)
+		if !a.clone {
+			w.after(off, func() { w.power(a) })
+		}
 	}
 	begin := w.clock
 	w.oracle.settled = begin
@@ -169,6 +186,18 @@ func (w *World) settle() {
 	}
 }
 
+// lostCertificate reports whether a device may, by the rules, have come to a
+// certificate that the server does not know any more, and has: a restore forgot it,
+// or the disk was put back to one that was superseded. An hour is given to every
+// other way out. That no other device loses its certificate is seen in the end,
+// when it is not well.
+func (w *World) lostCertificate(a *agent) bool {
+	if !a.spoiled && w.server.restores == 0 || w.clock-w.oracle.settled < time.Hour.Microseconds() {
+		return false
+	}
+	return a.saw.Refusal == string(protocol.CodeCertificateUnknown) || a.saw.Refusal == string(protocol.CodeCertificateExpired)
+}
+
 // tidy is a round of an operator who wants every device back.
 func (o *operator) tidy(w *World) {
 	for _, a := range w.agents {
@@ -179,7 +208,10 @@ func (o *operator) tidy(w *World) {
 		case !a.saw.Enrolled && w.oracle.enrollmentOf(a.name) != "" && w.oracle.enrollmentOf(a.name) != a.saw.EnrollmentID:
 			// The name is taken by what the device was before its disk was put back.
 			o.revoke(w, a.name)
-		case a.saw.Refusal == string(protocol.CodeDeviceUnknown):
+		case w.lostCertificate(a) && w.oracle.enrollmentOf(a.name) != "":
+			// Nothing but an enrollment under another name brings it back.
+			o.revoke(w, a.name)
+		case a.saw.Refusal == string(protocol.CodeDeviceUnknown), w.lostCertificate(a):
 			// The database does not know it any more: it enrolls anew.
 			w.tellf("%s: is unenrolled by a person", a.name)
 			w.cut(a)
@@ -191,7 +223,13 @@ func (o *operator) tidy(w *World) {
 		case a.token == "":
 			o.invite(w, a)
 		}
+		if o.tidied%30 == 29 && !a.clone && w.unwell(a) != "" { // what it waits for may be long decided
+			w.tellf("%s: is restarted by a person", a.name)
+			w.cut(a)
+			w.power(a)
+		}
 	}
+	o.tidied++
 	o.reviews(w, 0)
 	for _, row := range w.oracle.rows {
 		id := row.device

@@ -18,6 +18,7 @@ type oracle struct {
 	closed   map[string]int // since which look the gate of a device is not open
 	accepted map[string]bool
 	revoked  map[string]bool // enrollments whose revocation was acknowledged
+	ended    map[string]int  // since which look a certificate is not a device's current one any more
 	well     map[string]bool // devices accepted since the faults ended
 	settled  int64
 	targets  map[string]target // by device and command
@@ -42,11 +43,14 @@ const (
 )
 
 func (o *oracle) begin() {
+	o.ended = map[string]int{}
 	o.closed, o.accepted, o.revoked, o.well = map[string]int{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
 }
 
 // restored says that the database is an earlier one: what only rises begins anew.
-func (o *oracle) restored() { o.rows, o.closed, o.targets = nil, map[string]int{}, nil }
+func (o *oracle) restored() {
+	o.rows, o.closed, o.targets, o.ended = nil, map[string]int{}, nil, map[string]int{}
+}
 
 // look reads the hot rows after a commit, and judges what became of them.
 func (o *oracle) look(w *World) {
@@ -74,6 +78,15 @@ func (o *oracle) look(w *World) {
 		was, known := find(before, r.device)
 		if !known {
 			continue
+		}
+		if r.fingerprint != was.fingerprint {
+			o.ended[was.fingerprint] = o.looks
+			if o.ended[r.fingerprint] != 0 {
+				w.failf("%s went back to a certificate that was superseded", r.device)
+			}
+			if r.counter == was.counter {
+				w.failf("%s has another certificate, and did not use it", r.device)
+			}
 		}
 		switch {
 		case was.gate == gateRevoked && r != was:
@@ -110,12 +123,13 @@ func (o *oracle) enrollmentOf(device string) string {
 // seen is a request when it came to the server.
 type seen struct {
 	from, path string
+	shown      string // the fingerprint of the certificate
 	beat       protocol.Heartbeat
 	look       int
 }
 
-func (o *oracle) request(_ *World, from, path string, body []byte) seen {
-	s := seen{from: from, path: path, look: o.looks}
+func (o *oracle) request(from, shown, path string, body []byte) seen {
+	s := seen{from: from, shown: shown, path: path, look: o.looks}
 	if path == protocol.PathHeartbeat {
 		_ = json.Unmarshal(body, &s.beat)
 	}
@@ -129,6 +143,10 @@ func (o *oracle) answer(w *World, s seen, a simtest.Answer) {
 		var p protocol.Problem
 		_ = json.Unmarshal(a.Body, &p)
 		code = string(p.Code)
+	}
+	if s.path == protocol.PathRenew {
+		o.renewal(w, s, a, code)
+		return
 	}
 	if s.path != protocol.PathHeartbeat {
 		var e protocol.EnrollResult
@@ -151,6 +169,9 @@ func (o *oracle) answer(w *World, s seen, a simtest.Answer) {
 	if s.from != s.beat.DeviceID {
 		w.failf("%s was believed to be %s", s.from, s.beat.DeviceID)
 	}
+	if since := o.ended[s.shown]; since != 0 && since <= s.look {
+		w.failf("heartbeat %d of %s was accepted under a certificate that was superseded", s.beat.Counter, s.from)
+	}
 	key := acceptance(s.beat.EnrollmentID, s.beat.Epoch, s.beat.Counter)
 	if o.accepted[key] {
 		w.failf("heartbeat %d of %s was accepted twice", s.beat.Counter, s.from)
@@ -168,13 +189,32 @@ func (o *oracle) answer(w *World, s seen, a simtest.Answer) {
 	}
 }
 
+// renewal judges what the server says to a device that asks for another certificate.
+func (o *oracle) renewal(w *World, s seen, a simtest.Answer, code string) {
+	var answer protocol.RenewAnswer
+	_ = json.Unmarshal(a.Body, &answer)
+	w.tellf("server: %s asks for another certificate: %s %s", s.from, code, answer.State)
+	if answer.Certificates == nil {
+		return
+	}
+	if since := o.ended[s.shown]; since != 0 && since <= s.look {
+		w.failf("%s was given a certificate for one that was superseded", s.from)
+	}
+	if since := o.closed[s.from]; since != 0 && since <= s.look {
+		if r, _ := find(o.rows, s.from); r.gate == gateRevoked {
+			w.failf("%s was given a certificate after it was revoked", s.from)
+		}
+	}
+}
+
 // token makes sure that an enrollment that goes on rests on a token of after the
 // last restore.
 func (o *oracle) token(w *World, from, enrollmentID string) {
 	if w.server.restores == 0 {
 		return
 	}
-	found, err := w.server.node.Query(w.ctx, `SELECT token_id FROM enrollments WHERE id = ?`, enrollmentID)
+	found, err := w.server.node.Query(w.ctx, `SELECT token_id FROM enrollments WHERE id = ?
+		UNION ALL SELECT '' FROM identity_requests WHERE id = ?`, enrollmentID, enrollmentID) // a recovery has none
 	if err != nil || len(found) == 0 {
 		w.failf("the enrollment of %s is not there: %v", from, err)
 		return

@@ -51,7 +51,7 @@ func (s *server) begin(w *World, from string) error {
 func (s *server) open(w *World) error {
 	n, err := simtest.Open(w.ctx, simtest.Options{
 		Dir: s.dir, Now: func() time.Time { return w.time(s.skew) },
-		Begin: w.beginTx, Commit: w.commitTx,
+		Begin: w.beginTx, Commit: w.commitTx, Life: w.faults.life, Review: w.faults.reviewRenewals,
 	})
 	if err != nil {
 		return err

@@ -54,6 +54,13 @@ func template(t *testing.T) (*Template, string) {
 	return tmpl, dir
 }
 
+// mustHappen are words of the trace. Worlds in which nothing like it happens prove
+// nothing about it.
+var mustHappen = []string{
+	"is enrolled", "the server accepted the new certificate", "review the recovery of", "review the renewal of", "begins rotate-certificate",
+	"speaks for", "says what", "an old bundle", "is cloned", "is put back", "restored from backup", "a command is refused", "crashes in the middle", "in a commit",
+}
+
 // TestSeeds runs worlds, one after the other on each core, until one fails.
 func TestSeeds(t *testing.T) {
 	if *seed != 0 {
@@ -65,6 +72,7 @@ func TestSeeds(t *testing.T) {
 		count = short()
 	}
 	var next, failed, beats, steps atomic.Int64
+	met := make([]atomic.Int64, len(mustHappen))
 	begin, used := time.Now(), cpu()
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // worlds are short, and their garbage with them
 	var workers sync.WaitGroup
@@ -83,6 +91,9 @@ func TestSeeds(t *testing.T) {
 				}
 				beats.Add(int64(r.Beats))
 				steps.Add(int64(r.Steps))
+				for n, what := range mustHappen {
+					met[n].Add(int64(strings.Count(strings.Join(r.Trace, "\n"), what)))
+				}
 				if r.Failure != "" {
 					failed.Add(1)
 					t.Error(r)
@@ -91,6 +102,12 @@ func TestSeeds(t *testing.T) {
 		})
 	}
 	workers.Wait()
+	for n, what := range mustHappen {
+		t.Logf("%6d times: %s", met[n].Load(), what)
+		if count >= 60 && failed.Load() == 0 && met[n].Load() == 0 {
+			t.Errorf("it never happened in %d worlds that %q: what would come of it is not shown", count, what)
+		}
+	}
 	took := time.Since(begin)
 	done := min(uint64(next.Load()), count)
 	t.Logf("%d seeds from %d in %s: %.0f a minute, %s of CPU, %d events and %d accepted heartbeats a seed; %d failed",

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"net/http"
 	"time"
@@ -20,6 +21,7 @@ type Machine struct {
 	Random  func() float64
 	Facts   func() protocol.Facts
 	Connect func(link.Target) (http.RoundTripper, error)
+	Due     func(*x509.Certificate) time.Time // when a certificate is renewed; nil for renew.Due
 }
 
 var thisMachine = Machine{
@@ -47,6 +49,7 @@ func Assemble(ctx context.Context, cfg *config.Config, log *slog.Logger, m Machi
 		d.close()
 		return nil, err
 	}
+	a.renewer.Inline()
 	return &Parts{Link: a.link, Renewer: a.renewer, Commands: a.commands, d: d}, nil
 }
 

@@ -84,7 +84,7 @@ func (d *device) connect(ctx context.Context, cfg *config.Config, log *slog.Logg
 	var err error
 	if a.renewer, err = renew.New(renew.Options{
 		Disk: renew.OnDisk(d.journal), Server: w.client, Keeper: keeper, Facts: m.Facts, Shown: w.Slot,
-		Changed: func() { a.link.Retry() }, Now: clock, Random: m.Random, Log: log,
+		Changed: func() { a.link.Retry() }, Now: clock, Random: m.Random, Due: m.Due, Log: log,
 	}); err != nil {
 		return nil, err
 	}

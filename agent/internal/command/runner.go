@@ -59,6 +59,7 @@ type Runner struct {
 	restart   <-chan time.Time
 	restartAt time.Time
 	restarts  map[string]bool // begun in this boot
+	inline    bool            // handlers run in the goroutine of whoever calls Round
 }
 
 // NewRunner ends what the agent was doing when it last stopped, so that it is
@@ -220,6 +221,9 @@ func (r *Runner) execute(ctx context.Context, c *signing.CommandStatement) (o Ou
 	k := kinds[c.Kind]
 	within, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if r.inline {
+		return k.do(within, r, c.Parameters), true
+	}
 	done := make(chan Outcome, 1)
 	go func() {
 		defer func() {

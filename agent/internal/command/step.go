@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// Round does what waits. With RestartAt it is what Run is made of, for a
+// Round does what waits, here and not in a goroutine of its own. With RestartAt it is what Run is made of, for a
 // simulation, whose time is its own.
 func (r *Runner) Round(ctx context.Context) error {
+	r.inline = true
 	select {
 	case <-r.work:
 	default:

@@ -3,6 +3,7 @@ package renew
 import (
 	"context"
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"sync"
@@ -24,6 +25,7 @@ const (
 	pollLeast      = 2 * time.Minute // a person decides
 	afresh         = 6 * time.Hour   // after a request that came to nothing
 	afreshRecovery = 24 * time.Hour
+	pending        = "renewal-pending"
 	hintEvery      = 15 * time.Minute // a server that says "renew" all the time is heard this often
 )
 
@@ -61,7 +63,7 @@ type Server interface {
 	Issuer() string // see link.Client
 }
 
-// Options are what a Renewer works with. All are needed.
+// Options are what a Renewer works with. All but Due are needed.
 type Options struct {
 	Disk    Disk
 	Server  Server
@@ -71,6 +73,7 @@ type Options struct {
 	Changed func()              // another certificate is to be shown, at once
 	Now     func() time.Time    // never below the time floor
 	Random  func() float64      // in [0, 1), for jitter
+	Due     func(*x509.Certificate) time.Time
 	Log     *slog.Logger
 }
 
@@ -79,7 +82,8 @@ type Options struct {
 type Renewer struct {
 	Options
 
-	kick chan struct{}
+	kick   chan struct{}
+	inline bool // see Inline
 
 	mu        sync.Mutex
 	forced    bool // renew whatever the certificate's age
@@ -90,8 +94,11 @@ type Renewer struct {
 	submitted bool // the recovery, since the agent started
 }
 
-// New clears away what a crash left in the slot that nothing needs.
+// New makes a Renewer; it renews when Due says, if nothing else does. It clears away what a crash left in the slot that nothing needs.
 func New(o Options) (*Renewer, error) {
+	if o.Due == nil {
+		o.Due = Due
+	}
 	r := &Renewer{Options: o, kick: make(chan struct{}, 1)}
 	s, err := o.Disk.State()
 	if err != nil {
@@ -165,7 +172,7 @@ func (r *Renewer) round(ctx context.Context) (time.Duration, error) {
 		r.Log.WarnContext(ctx, "the device's certificate has expired; asking to be let in again", "expired_at", id.Leaf.NotAfter.UTC())
 		return 0, r.begin(&s, true)
 	}
-	if due := Due(id.Leaf); !r.isForced() && now.Before(due) {
+	if due := r.Due(id.Leaf); !r.isForced() && now.Before(due) {
 		return due.Sub(now), nil
 	}
 	return 0, r.begin(&s, false)
@@ -212,12 +219,15 @@ func (r *Renewer) Renew(ctx context.Context) string {
 	r.mu.Lock()
 	r.forced, r.notBefore, r.waiters = true, time.Time{}, append(r.waiters, told)
 	r.mu.Unlock()
+	if r.inline {
+		return r.here(ctx, told)
+	}
 	r.poke()
 	select {
 	case reason := <-told:
 		return reason
 	case <-ctx.Done():
-		return "renewal-pending"
+		return pending
 	}
 }
 

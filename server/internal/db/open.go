@@ -41,8 +41,9 @@ type Options struct {
 
 // Hooks let a simulation stand between the server and its database: it decides
 // what runs before a transaction begins, and whether a commit fails, before it
-// happened or after. A nil one changes nothing.
+// happened or after, and how SQLite is opened. A nil one changes nothing.
 type Hooks struct {
+	SQLite func(dsn string) (*sql.DB, error)
 	Begin  func(ctx context.Context) error
 	Commit func(ctx context.Context, commit func() error) error
 }
@@ -122,12 +123,16 @@ func (d *DB) openSQLite(path string, maxConns int) error {
 	dsn := func(q url.Values) string {
 		return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
 	}
-	w, err := sql.Open("sqlite", dsn(write))
+	open := d.hooks.SQLite
+	if open == nil {
+		open = func(dsn string) (*sql.DB, error) { return sql.Open("sqlite", dsn) }
+	}
+	w, err := open(dsn(write))
 	if err != nil {
 		return err
 	}
 	w.SetMaxOpenConns(1)
-	r, err := sql.Open("sqlite", dsn(read))
+	r, err := open(dsn(read))
 	if err != nil {
 		return err
 	}
