@@ -21,7 +21,7 @@ type Config struct {
 }
 
 // AsPrinted says where an operator finds the digests that a device is given.
-const AsPrinted = "as `sentinel-server enroll-token create` (or `fleet`) prints it"
+const AsPrinted = "as sentinel-server enroll-token create (or fleet) prints it" // no backquotes: the help would take them for the value's name
 
 // DefaultStateDir is where the state is unless a setting says otherwise.
 func DefaultStateDir() string { return defaultStateDir() }
