@@ -59,3 +59,12 @@ func (n *Node) Statement() (signing.CommandStatement, error) {
 		FleetID: fleet.Root.Root.FleetID, RootDigest: fleet.Root.Digest, PolicyVersion: fleet.Bundle.Version, PolicyDigest: fleet.BundleDigest,
 	}, nil
 }
+
+// Bundle is the policy bundle in force, as devices are given it.
+func (n *Node) Bundle() ([]byte, error) {
+	fleet, err := n.core.Policy.Fleet()
+	if err != nil {
+		return nil, err
+	}
+	return fleet.BundleBytes, nil
+}

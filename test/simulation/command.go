@@ -26,7 +26,7 @@ type commands struct {
 	begun  map[string]int    // how often a device began an action
 	seen   []protocol.CommandDelivery
 
-	bundles []json.RawMessage // that the server gave out
+	bundles []json.RawMessage // that the owner signed, the first one too
 }
 
 // send asks for a command for some devices that may be sent one.
@@ -86,6 +86,7 @@ func (o *operator) publish(w *World) {
 		if err != nil {
 			return err
 		}
+		w.commands.bundles = append(w.commands.bundles, data)
 		return p.Publish(w.ctx, data)
 	}, nil)
 }
@@ -150,15 +151,10 @@ func (w *World) tamper(a *agent, body []byte) []byte {
 			w.commands.seen = append(w.commands.seen, d)
 		}
 	}
-	for _, b := range answer.PolicyBundles {
-		if len(w.commands.bundles) < 20 {
-			w.commands.bundles = append(w.commands.bundles, b)
-		}
-	}
 	if w.quiet || !w.chance(w.faults.forge) {
 		return body
 	}
-	if len(w.commands.bundles) > 0 && w.chance(0.3) { // one that was in force before
+	if len(w.commands.bundles) > 0 && w.chance(0.5) { // one that was in force before
 		w.tellf("attacker: gives %s an old bundle", a.name)
 		answer.PolicyBundles = []json.RawMessage{w.commands.bundles[w.rng.IntN(len(w.commands.bundles))]}
 	}

@@ -40,6 +40,11 @@ func (s *server) begin(w *World, from string) error {
 	if s.rootDigest, err = s.node.RootDigest(); err != nil {
 		return err
 	}
+	first, err := s.node.Bundle()
+	if err != nil {
+		return err
+	}
+	w.commands.bundles = append(w.commands.bundles, first)
 	if s.foreign, _, err = signing.GenerateEd25519(signing.PurposeCommand); err != nil {
 		return err
 	}
