@@ -34,7 +34,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.New("the driver's connections are not what they were")
 	}
-	return &conn{sqliteConn: all, idle: map[string]driver.Stmt{}, whole: map[string]bool{}}, nil
+	return &conn{sqliteConn: all, idle: map[string]statement{}, whole: map[string]bool{}}, nil
 }
 
 // sqliteConn is what every connection of the driver can do.
@@ -49,13 +49,20 @@ type sqliteConn interface {
 	driver.Validator
 }
 
+// statement is what every statement of the driver can do.
+type statement interface {
+	driver.Stmt
+	driver.StmtQueryContext
+	driver.StmtExecContext
+}
+
 // mostIdle statements of a connection: a world has some two hundred.
 const mostIdle = 1000
 
 type conn struct {
 	sqliteConn
 
-	idle  map[string]driver.Stmt
+	idle  map[string]statement
 	whole map[string]bool // statements that mean something else with parameters for literals
 }
 
@@ -80,7 +87,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if s == nil {
 		return c.sqliteConn.QueryContext(ctx, query, args)
 	}
-	r, err := s.(driver.StmtQueryContext).QueryContext(ctx, args) //nolint:forcetypeassert // the driver's have it
+	r, err := s.QueryContext(ctx, args)
 	if err != nil {
 		c.give(key, s)
 		return nil, err
@@ -99,11 +106,11 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 		return c.sqliteConn.ExecContext(ctx, query, args)
 	}
 	defer c.give(key, s)
-	return s.(driver.StmtExecContext).ExecContext(ctx, args) //nolint:forcetypeassert // the driver's have it
+	return s.ExecContext(ctx, args)
 }
 
 // take finds the statement or prepares it; nil stands for one to be run as it is.
-func (c *conn) take(ctx context.Context, query string, args []driver.NamedValue) (string, driver.Stmt, []driver.NamedValue, error) {
+func (c *conn) take(ctx context.Context, query string, args []driver.NamedValue) (string, statement, []driver.NamedValue, error) {
 	if !repeats(query) {
 		return "", nil, args, nil
 	}
@@ -114,7 +121,7 @@ func (c *conn) take(ctx context.Context, query string, args []driver.NamedValue)
 			return key, s, values, nil
 		}
 		if !c.whole[key] {
-			s, err := c.PrepareContext(ctx, key)
+			s, err := c.prepare(ctx, key)
 			if err == nil {
 				return key, s, values, nil
 			}
@@ -125,11 +132,23 @@ func (c *conn) take(ctx context.Context, query string, args []driver.NamedValue)
 		delete(c.idle, query)
 		return query, s, args, nil
 	}
-	s, err := c.PrepareContext(ctx, query)
+	s, err := c.prepare(ctx, query)
 	return query, s, args, err
 }
 
-func (c *conn) give(key string, s driver.Stmt) {
+func (c *conn) prepare(ctx context.Context, query string) (statement, error) {
+	s, err := c.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	all, ok := s.(statement)
+	if !ok {
+		return nil, errors.Join(errors.New("the driver's statements are not what they were"), s.Close())
+	}
+	return all, nil
+}
+
+func (c *conn) give(key string, s statement) {
 	if c.idle[key] != nil || len(c.idle) >= mostIdle {
 		_ = s.Close()
 		return
