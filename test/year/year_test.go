@@ -11,7 +11,7 @@ import (
 // long one, with certificates of eight hours.
 func TestAYearLosesNoDevice(t *testing.T) {
 	t.Parallel()
-	plan := year.Plan{Devices: 50, Life: 7 * 24 * time.Hour, Span: 120 * 24 * time.Hour}
+	plan := year.Plan{Devices: 20, Life: 7 * 24 * time.Hour, Span: 120 * 24 * time.Hour}
 	if testing.Short() {
 		plan.Devices = 10
 	}
