@@ -59,19 +59,28 @@ func New(d *db.DB, ring *seal.Ring, trustDomain string) *Service {
 // TrustDomain is the part of device names that says which fleet they are of.
 func (s *Service) TrustDomain() string { return s.trustDomain }
 
-// Prepare makes the issuing keys if there are none and returns what the ceremony
-// must sign. With active authorities there is nothing to sign.
-func (s *Service) Prepare(ctx context.Context, by authz.By) ([]ceremony.AuthorityRequest, error) {
+// freshKeys makes a key for each kind, outside the transaction that may store it.
+func freshKeys(kinds ...certs.Kind) (map[certs.Kind]*ecdsa.PrivateKey, error) {
 	fresh := map[certs.Kind]*ecdsa.PrivateKey{}
-	for _, kind := range []certs.Kind{certs.KindDevice, certs.KindServer} {
+	for _, kind := range kinds {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			return nil, err
 		}
 		fresh[kind] = key
 	}
+	return fresh, nil
+}
+
+// Prepare makes the issuing keys if there are none and returns what the ceremony
+// must sign. With active authorities there is nothing to sign.
+func (s *Service) Prepare(ctx context.Context, by authz.By) ([]ceremony.AuthorityRequest, error) {
+	fresh, err := freshKeys(certs.KindDevice, certs.KindServer)
+	if err != nil {
+		return nil, err
+	}
 	var requests []ceremony.AuthorityRequest
-	err := s.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
+	err = s.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
 		requests = nil
 		if err := by.Still(ctx, tx); err != nil {
 			return err

@@ -2,9 +2,6 @@ package pki
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -67,16 +64,12 @@ func described(rows []authorityRow, err error) ([]Authority, error) {
 // PrepareNext makes the keys of authorities that are to follow the active ones,
 // unless they are requested already, and returns what the ceremony must sign.
 func (s *Service) PrepareNext(ctx context.Context, by authz.By, kinds ...certs.Kind) ([]ceremony.AuthorityRequest, error) {
-	fresh := map[certs.Kind]*ecdsa.PrivateKey{}
-	for _, kind := range kinds {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			return nil, err
-		}
-		fresh[kind] = key
+	fresh, err := freshKeys(kinds...)
+	if err != nil {
+		return nil, err
 	}
 	var requests []ceremony.AuthorityRequest
-	err := s.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
+	err = s.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
 		requests = nil
 		if err := by.Still(ctx, tx); err != nil {
 			return err
