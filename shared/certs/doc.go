@@ -14,8 +14,8 @@
 // more, less or otherwise is a device's. What a request asks for never reaches
 // the certificate, only its public key does; a request that asks for anything is
 // refused. Certificates are built from a template, and code that shares nothing
-// with the builder (LintDevice, LintServer) compares them with the template
-// before they leave.
+// with the builder (LintDevice, LintServer, LintResponder) compares them with the
+// template before they leave.
 //
 // Authority: IssueDevice and IssueServer sign what they are given. Whether the
 // device may have a certificate is decided by the caller.

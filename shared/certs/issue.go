@@ -102,12 +102,43 @@ func IssueServer(ca CA, t ServerTemplate) ([]byte, error) {
 	return der, nil
 }
 
+// ResponderTemplate is all that the certificate of an OCSP responder says.
+type ResponderTemplate struct {
+	PublicKey crypto.PublicKey
+	// Whole seconds, both inclusive, see Validity.
+	NotBefore, NotAfter time.Time
+}
+
+// responderName is the subject of every responder's certificate.
+const responderName = "OCSP responder"
+
+// IssueResponder makes the certificate of a delegated OCSP responder (RFC 6960
+// section 4.2.2.2), which an authority of either kind may sign, and returns its DER.
+// It is not checked for revocation in its turn, so that it should live shortly. It
+// has passed LintResponder. Errors as of IssueDevice.
+func IssueResponder(ca CA, t ResponderTemplate) ([]byte, error) {
+	der, err := issue(ca, &x509.Certificate{
+		Subject:         pkix.Name{CommonName: responderName},
+		ExtKeyUsage:     []x509.ExtKeyUsage{x509.ExtKeyUsageOCSPSigning},
+		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 5}, Value: asn1.NullBytes}}, // id-pkix-ocsp-nocheck
+		NotBefore:       t.NotBefore,
+		NotAfter:        t.NotAfter,
+	}, t.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	if err := LintResponder(der, ca.Certificate, t); err != nil {
+		return nil, err
+	}
+	return der, nil
+}
+
 // issue adds to the template what all leaves share, and signs.
 func issue(ca CA, template *x509.Certificate, pub crypto.PublicKey) ([]byte, error) {
 	if err := checkSigner(ca); err != nil {
 		return nil, err
 	}
-	if !hasUsage(ca.Certificate, template.ExtKeyUsage[0]) {
+	if usage := template.ExtKeyUsage[0]; usage != x509.ExtKeyUsageOCSPSigning && !hasUsage(ca.Certificate, usage) {
 		return nil, fmt.Errorf("%w: it serves another kind of certificate", ErrNotCA)
 	}
 	if err := CheckPublicKey(pub); err != nil {

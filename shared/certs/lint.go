@@ -77,12 +77,26 @@ func LintServer(der []byte, ca *x509.Certificate, t ServerTemplate) error {
 	return nil
 }
 
+// LintResponder is LintDevice for the certificate of an OCSP responder.
+func LintResponder(der []byte, ca *x509.Certificate, t ResponderTemplate) error {
+	_, err := lint(der, ca, expectation{
+		subject:   func(raw []byte) bool { return namesOnly(raw, responderName) },
+		noCheck:   true,
+		usage:     9,
+		publicKey: t.PublicKey,
+		notBefore: t.NotBefore,
+		notAfter:  t.NotAfter,
+	})
+	return err
+}
+
 // expectation is what a leaf must say besides what all leaves say.
 type expectation struct {
 	subject             func(raw []byte) bool
 	san                 []byte
 	sanCritical         bool
-	usage               byte // last arc of id-kp, 1 server, 2 client (RFC 5280 section 4.2.1.12)
+	noCheck             bool // instead of a subjectAltName: id-pkix-ocsp-nocheck (RFC 6960 section 4.2.2.2.1)
+	usage               byte // last arc of id-kp, 1 server, 2 client, 9 OCSP (RFC 5280 section 4.2.1.12)
 	publicKey           crypto.PublicKey
 	notBefore, notAfter time.Time
 }
@@ -176,6 +190,12 @@ func lintExtensions(c, ca *x509.Certificate, want expectation, spki []byte) stri
 		"2.5.29.14": {"subject key identifier", false, tlv(0x04, keyHash[:20])},
 		"2.5.29.35": {"authority key identifier", false, tlv(0x30, tlv(0x80, ca.SubjectKeyId))},
 		"2.5.29.17": {"subject alternative name", want.sanCritical, want.san},
+	}
+	if want.noCheck {
+		delete(expected, "2.5.29.17")
+		w := expected["2.5.29.19"]
+		w.name, w.critical, w.value = "no check of revocation", false, []byte{0x05, 0x00}
+		expected["1.3.6.1.5.5.7.48.1.5"] = w
 	}
 	for _, e := range c.Extensions {
 		w, ok := expected[e.Id.String()]

@@ -31,12 +31,12 @@ const (
 
 // layers places the rooms of server/internal; every other room is a domain.
 var layers = map[string]layer{
-	"config": foundation, "db": foundation, "keyfile": foundation, "seal": foundation,
+	"config": foundation, "db": foundation, "keyfile": foundation, "seal": foundation, "status": foundation,
 	"audit": records, "jobs": records,
 	"authz": authority, "ceremony": authority,
 	"flow": spanning, "view": spanning,
 	"httpkit":   kit,
-	"deviceapi": surface, "adminapi": surface, "workloadapi": surface, "dashboard": surface,
+	"deviceapi": surface, "adminapi": surface, "workloadapi": surface, "dashboard": surface, "statusapi": surface,
 	"profile": checks,
 	"app":     composition,
 }

@@ -54,6 +54,7 @@ type AuthorityRequest struct {
 // it is secret.
 type Founding struct {
 	RootCertificate []byte                 `json:"root_certificate"` // DER
+	RootList        []byte                 `json:"root_list,omitempty"` // revocation list of the root, DER
 	Authorities     []AuthorityCertificate `json:"authorities"`
 	FleetRoot       []byte                 `json:"fleet_root"`              // envelope
 	PolicyBundle    []byte                 `json:"policy_bundle,omitempty"` // envelope; none in a Rotation
@@ -78,6 +79,7 @@ const (
 	PolicyKeyFile      = "policy.key"
 	CertificateKeyFile = "certificate-root.key"
 	CertificateFile    = "certificate-root.der" // not secret: the certificate of that key
+	ListFile           = "certificate-root.crl" // not secret: its last revocation list, DER
 )
 
 // NewOwner makes the owner's keys in dir, which must hold none yet.
@@ -161,6 +163,9 @@ func (o *Owner) Hold(ctx context.Context, r Request, now time.Time) (*Founding, 
 		return nil, err
 	}
 	f := &Founding{RootCertificate: rootCert.Raw}
+	if f.RootList, err = o.rootList(rootCert, nil, now); err != nil {
+		return nil, err
+	}
 	doc := signing.FleetRoot{
 		Type: "fleet-root", FleetID: r.FleetID, Version: 1, IssuedAt: now, TrustDomain: r.TrustDomain,
 		Root:   signing.KeySet{Keys: []signing.Key{o.root.Key()}, Threshold: 1},

@@ -27,6 +27,7 @@ var (
 // Founding without a policy bundle.
 type Rotation struct {
 	RootCertificate []byte
+	RootList        []byte
 	Authorities     []AuthorityCertificate
 	FleetRoot       []byte
 }
@@ -36,12 +37,12 @@ func (f *Founding) Rotation() (*Rotation, bool) {
 	if len(f.PolicyBundle) > 0 {
 		return nil, false
 	}
-	return &Rotation{f.RootCertificate, f.Authorities, f.FleetRoot}, true
+	return &Rotation{f.RootCertificate, f.RootList, f.Authorities, f.FleetRoot}, true
 }
 
 // Founding is the rotation as a file holds it.
 func (r *Rotation) Founding() *Founding {
-	return &Founding{RootCertificate: r.RootCertificate, Authorities: r.Authorities, FleetRoot: r.FleetRoot}
+	return &Founding{RootCertificate: r.RootCertificate, RootList: r.RootList, Authorities: r.Authorities, FleetRoot: r.FleetRoot}
 }
 
 // Rotate signs the fleet root that follows the last of chain: it names the
@@ -66,7 +67,13 @@ func (o *Owner) Rotate(ctx context.Context, r Request, chain [][]byte, drop []st
 		next.IssuedAt = now
 	}
 	next.ServerCAs, next.DeviceCAs = slices.Clone(last.ServerCAs), slices.Clone(last.DeviceCAs)
+	var dropped [][]byte
 	for _, fingerprint := range drop {
+		for _, der := range slices.Concat(next.ServerCAs, next.DeviceCAs) {
+			if certs.Fingerprint(der) == fingerprint {
+				dropped = append(dropped, der)
+			}
+		}
 		named := func(der []byte) bool { return certs.Fingerprint(der) == fingerprint }
 		if !slices.ContainsFunc(next.ServerCAs, named) && !slices.ContainsFunc(next.DeviceCAs, named) {
 			return nil, fmt.Errorf("%w: %s", ErrNotNamed, fingerprint)
@@ -78,6 +85,9 @@ func (o *Owner) Rotate(ctx context.Context, r Request, chain [][]byte, drop []st
 		return nil, err
 	}
 	rotation := &Rotation{RootCertificate: root.Raw}
+	if rotation.RootList, err = o.rootList(root, dropped, now); err != nil {
+		return nil, err
+	}
 	if rotation.Authorities, err = o.certify(r, root, now, &next); err != nil {
 		return nil, err
 	}

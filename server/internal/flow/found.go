@@ -43,6 +43,9 @@ func InstallFounding(ctx context.Context, d *db.DB, authorities *pki.Service, do
 		if err := authorities.Install(ctx, tx, founding.RootCertificate, founding.Authorities); err != nil {
 			return err
 		}
+		if err := pki.InstallRootList(ctx, tx, founding.RootCertificate, founding.RootList); err != nil {
+			return err
+		}
 		return audit.Write(ctx, tx, by.Actor, audit.Entry{Action: audit.FleetInstall, ObjectKind: "fleet", ObjectID: in.FleetID})
 	})
 	if err != nil {

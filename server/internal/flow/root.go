@@ -55,6 +55,9 @@ func InstallRotation(ctx context.Context, d *db.DB, authorities *pki.Service, do
 		if err := authorities.Publish(ctx, tx, r.RootCertificate, r.Authorities); err != nil {
 			return err
 		}
+		if err := pki.InstallRootList(ctx, tx, r.RootCertificate, r.RootList); err != nil {
+			return err
+		}
 		root, err := documents.Follow(ctx, tx, r.FleetRoot)
 		if err != nil {
 			return err

@@ -42,8 +42,12 @@ type Service struct {
 	mu     sync.RWMutex
 	issuer map[certs.Kind]authority // active
 	known  map[certs.Kind][]*x509.Certificate
-	round  int    // rises when known changes
-	states string // of all authorities, when they were loaded
+	tell   []authority      // all that are believed: they tell which of their certificates are revoked
+	lost   map[string]error // those of them whose key cannot be opened, by id
+	round  int              // rises when known changes
+	states string           // of all authorities, when they were loaded
+
+	watchers []func() // of revocations; set before anything runs
 }
 
 type authority struct {
@@ -140,6 +144,16 @@ func (s *Service) Install(ctx context.Context, tx db.Tx, root []byte, signed []c
 	return s.install(ctx, tx, root, signed, Active)
 }
 
+// InstallRootList stores the root's revocation list that came with what a ceremony
+// signed; none changes nothing, and an older one than the one in place is refused.
+func InstallRootList(ctx context.Context, tx db.Tx, root, list []byte) error {
+	rootCert, err := x509.ParseCertificate(root)
+	if err != nil {
+		return fmt.Errorf("the root certificate cannot be read: %w", err)
+	}
+	return putRootList(ctx, tx, rootCert, list)
+}
+
 func (s *Service) install(ctx context.Context, tx db.Tx, root []byte, signed []ceremony.AuthorityCertificate, to State) error {
 	rows, err := authorities(ctx, tx)
 	if err != nil {
@@ -196,6 +210,8 @@ func (s *Service) Load(ctx context.Context) error {
 		return err
 	}
 	issuer, known := map[certs.Kind]authority{}, map[certs.Kind][]*x509.Certificate{}
+	var tell []authority
+	lost := map[string]error{}
 	for _, row := range rows {
 		if row.State == Requested || row.State == Dropped {
 			continue
@@ -205,18 +221,24 @@ func (s *Service) Load(ctx context.Context) error {
 			return fmt.Errorf("authority %s: %w", row.ID, err)
 		}
 		known[row.Kind] = append(known[row.Kind], cert)
-		if row.State != Active {
+		key, err := s.open(row)
+		switch {
+		case err == nil:
+		case row.State == Active:
+			return fmt.Errorf("authority %s: %w", row.ID, err)
+		default: // it issues nothing, so that everything else goes on
+			lost[row.ID] = err
 			continue
 		}
-		key, err := s.open(row)
-		if err != nil {
-			return fmt.Errorf("authority %s: %w", row.ID, err)
+		a := authority{row.ID, certs.CA{Certificate: cert, Signer: key}}
+		tell = append(tell, a)
+		if row.State == Active {
+			issuer[row.Kind] = a
 		}
-		issuer[row.Kind] = authority{row.ID, certs.CA{Certificate: cert, Signer: key}}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.issuer, s.known, s.states = issuer, known, statesOf(rows)
+	s.issuer, s.known, s.tell, s.lost, s.states = issuer, known, tell, lost, statesOf(rows)
 	s.round++
 	return nil
 }
@@ -254,6 +276,22 @@ func (s *Service) active(kind certs.Kind) (authority, error) {
 		return a, ErrNoAuthority
 	}
 	return a, nil
+}
+
+// signers are the authorities that are believed, with their keys, and those whose
+// key cannot be opened, by id.
+func (s *Service) signers() ([]authority, map[string]error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.tell, s.lost
+}
+
+// Changed says that certificates were revoked, after it was committed: what others
+// are told of them is made anew at once.
+func (s *Service) Changed() {
+	for _, f := range s.watchers {
+		f()
+	}
 }
 
 // IsRetired reports whether a device certificate is of a believed authority that

@@ -1,0 +1,30 @@
+-- +goose Up
+-- What others are told of revoked certificates, and the switch that stops issuing.
+
+-- The newest revocation list of each authority, as the very bytes that were signed,
+-- with the certificate that it verifies by. authority_id is 'root' for the root's,
+-- which the ceremony signs.
+CREATE TABLE revocation_lists (
+    authority_id      TEXT PRIMARY KEY,
+    issuer            BYTEA NOT NULL,
+    number            BIGINT NOT NULL,
+    list              BYTEA NOT NULL,
+    entries           BIGINT NOT NULL,
+    this_update       BIGINT NOT NULL,
+    next_update       BIGINT NOT NULL
+);
+
+-- What goes into a list.
+CREATE INDEX certificates_revoked ON certificates (authority_id, not_after) WHERE revoked_at <> 0;
+
+-- Whether certificates are issued: exactly one row. stop_id names the stop in force,
+-- empty while there is none; approval_id is the request to start again.
+CREATE TABLE issuing (
+    id                INTEGER PRIMARY KEY CHECK (id = 1),
+    stop_id           TEXT NOT NULL DEFAULT '',
+    stopped_at        BIGINT NOT NULL DEFAULT 0,
+    stopped_by        TEXT NOT NULL DEFAULT '',
+    reason            TEXT NOT NULL DEFAULT '',
+    approval_id       TEXT NOT NULL DEFAULT ''
+);
+INSERT INTO issuing (id) VALUES (1);
