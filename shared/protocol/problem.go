@@ -46,6 +46,7 @@ const (
 	CodeRenewalConflict Code = "renewal-conflict" // another request of this device is under way
 	CodeRenewalEarly    Code = "renewal-early"    // too many in too short a time: try again later
 	CodeRecoveryLate    Code = "recovery-late"    // expired too long ago: enroll anew
+	CodeIssuingStopped  Code = "issuing-stopped"  // no certificate is issued for now, at enrollment too: back off as Retry-After says
 
 	// Any route.
 	CodeMalformed   Code = "malformed"

@@ -150,6 +150,7 @@ var codeAdvices = map[protocol.Code]string{
 	protocol.CodeRenewalEarly:       "wait; the agent asks again by itself",
 	protocol.CodeRateLimited:        "wait a little, then try again",
 	protocol.CodeNotReady:           "wait a little, then try again",
+	protocol.CodeIssuingStopped:     "wait until people start issuing again (sentinel-server ca status); the agent asks again by itself",
 }
 
 func adviseCode(code protocol.Code) string {

@@ -72,4 +72,6 @@ var later = map[protocol.Code]bool{
 	protocol.CodeRateLimited: true,
 	protocol.CodeNotReady:    true,
 	protocol.CodeInternal:    true,
+
+	protocol.CodeIssuingStopped: true,
 }

@@ -34,6 +34,8 @@ var reactions = map[protocol.Code]Reaction{
 	protocol.CodeNotReady:    BackOff,
 	protocol.CodeInternal:    BackOff,
 
+	protocol.CodeIssuingStopped: BackOff, // people stopped it, and people start it again
+
 	protocol.CodeDeviceSuspended:   Slowly,
 	protocol.CodeDeviceHeld:        Slowly,
 	protocol.CodeCounterStale:      Slowly,

@@ -53,6 +53,7 @@ type Deps struct {
 	Tokens      Tokens
 	Commands    Commands
 	Policies    Policies
+	Issuers     Issuers
 	Fleet       func(ctx context.Context) (*Fleet, error)
 
 	AuditLog func(ctx context.Context, f audit.Filter) (audit.Page, error)

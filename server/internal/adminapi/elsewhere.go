@@ -28,6 +28,9 @@ var otherRoutes = []elsewhere{
 	{http.MethodGet, "/api/health/live", "health-live", "Whether the process answers (both listeners)", httpkit.Anonymous.String(), nil, nil, http.StatusOK},
 	{http.MethodGet, "/api/health/ready", "health-ready", "Whether the server may be sent work, and why not: 200 or 503 (both listeners)", httpkit.Anonymous.String(), nil, nil, http.StatusOK},
 	{http.MethodGet, "/api/openapi.json", "openapi", "This document", httpkit.Anonymous.String(), nil, nil, http.StatusOK},
+	{http.MethodGet, "/crl/{name}", "crl", "A revocation list in DER: root.crl, device.crl or server.crl for the authority that issues now, or the fingerprint of an authority's certificate and .crl", httpkit.Anonymous.String(), nil, nil, http.StatusOK},
+	{http.MethodPost, "/ocsp", "ocsp-post", "An OCSP request in DER, as application/ocsp-request, about a certificate of any authority that is believed", httpkit.Anonymous.String(), nil, nil, http.StatusOK},
+	{http.MethodGet, "/ocsp/{request...}", "ocsp-get", "An OCSP request in the path: base64 of its DER, escaped for a URL", httpkit.Anonymous.String(), nil, nil, http.StatusOK},
 	{http.MethodGet, "/metrics", "metrics", "Prometheus metrics, with the monitoring token as bearer token", httpkit.MonitoringToken.String(), nil, nil, http.StatusOK},
 }
 

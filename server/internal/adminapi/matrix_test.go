@@ -52,6 +52,11 @@ var matrix = map[string]struct {
 	"POST /api/enroll-window/close":                    {"operator approver security admin", "enroll-window:close", "/api/enroll-window/close", `{"reason":"x"}`},
 	"GET /api/fleet":                                   {"viewer operator approver security admin", "fleet:read", "/api/fleet", ""},
 
+	"GET /api/ca":                       {"viewer operator approver security admin", "fleet:read", "/api/ca", ""},
+	"POST /api/ca/stop-issuing":         {"operator security admin", "pki:stop", "/api/ca/stop-issuing", `{"reason":"x"}`},
+	"POST /api/ca/start-issuing":        {"security admin", "pki:start", "/api/ca/start-issuing", `{"reason":"x"}`},
+	"POST /api/ca/start-issuing/review": {"approver", "pki:review", "/api/ca/start-issuing/review", `{"decision":"approve","digest":"x","reason":"x"}`},
+
 	"POST /api/command":                 {"operator admin", "command:create", "/api/command", `{"kind":"ping","targets":{"label":"a=b"},"reason":"x"}`},
 	"GET /api/commands":                 {"viewer operator approver security admin", "command:read", "/api/commands", ""},
 	"GET /api/commands/{id}":            {"viewer operator approver security admin", "command:read", "/api/commands/x", ""},

@@ -162,6 +162,9 @@ var refusals = []struct {
 	{identity.ErrState, httpkit.CodeConflict, true},
 	{policy.ErrNotFounded, protocol.CodeNotReady, true},
 	{pki.ErrNoAuthority, protocol.CodeNotReady, true},
+	{pki.ErrStoppedAlready, httpkit.CodeConflict, true},
+	{pki.ErrNotStopped, httpkit.CodeConflict, true},
+	{pki.ErrNoStart, httpkit.CodeConflict, true},
 }
 
 // refusal turns an error into a problem. An unknown one is internal, and its text

@@ -82,3 +82,15 @@ func (empty) Bundles(context.Context, int64, int) ([]policy.Document, int64, err
 func (empty) Bundle(context.Context, int64) (*policy.Document, error) {
 	return nil, admin.ErrNotFound
 }
+
+func (empty) Issuing(context.Context) (*flow.Issuing, error) { return &flow.Issuing{}, nil }
+func (empty) RevocationLists(context.Context) ([]RevocationList, error) {
+	return []RevocationList{}, nil
+}
+func (empty) StopIssuing(context.Context, authz.By, string) error { return admin.ErrNotFound }
+func (empty) AskToStart(context.Context, authz.By, string) (*flow.StartRequest, error) {
+	return nil, admin.ErrNotFound
+}
+func (empty) ReviewStart(context.Context, authz.By, flow.Decision) (bool, error) {
+	return false, admin.ErrNotFound
+}

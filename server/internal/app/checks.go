@@ -22,6 +22,8 @@ func (c *Core) checks() []health.Check {
 		{Name: "fleet-root", Ask: c.isFounded},
 		{Name: "policy-bundle", Ask: c.bundleLasts},
 		{Name: "command-key", Ask: c.canCommand},
+		{Name: "issuing", Ask: c.issues},
+		{Name: "revocation-lists", Ask: c.listsHold},
 	}
 }
 

@@ -47,6 +47,8 @@ type Core struct {
 	Ring     *seal.Ring
 	Refusals *audit.Refusals
 	PKI      *pki.Service
+	Lists    *pki.Lists
+	OCSP     *pki.Responder
 	Policy   *policy.Service
 	Enroll   *enroll.Service
 	Admin    *admin.Service
@@ -159,6 +161,10 @@ func (c *Core) services() error {
 	}
 	c.Refusals = audit.NewRefusals(c.DB, refusalWindow, refusalKinds)
 	c.PKI = pki.New(c.DB, c.Ring, c.Config.TrustDomain)
+	c.Lists = c.PKI.NewLists(pki.NewMarks(c.Config.DataDir), pki.ListSettings{Life: c.Config.CRLValidity, Every: c.Config.CRLInterval})
+	if c.OCSP, err = c.PKI.NewResponder(c.Config.OCSPValidity); err != nil {
+		return err
+	}
 	c.Policy = policy.New(c.DB)
 	c.Enroll = enroll.New(c.DB)
 	c.Enroll.OnWithdraw(func(ctx context.Context, tx db.Tx, e *enroll.Enrollment) error { return c.Flow.Withdrawn(ctx, tx, e) })

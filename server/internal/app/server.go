@@ -19,6 +19,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/statusapi"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/lifecycle"
 )
@@ -120,6 +121,7 @@ func (s *Server) surfaces(own *pki.ServerCertificate) error {
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/ready", Policy: httpkit.Anonymous}, httpkit.Ready(s.health.Report))
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/metrics", Policy: httpkit.MonitoringToken}, promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
 	admins.Register(s.people)
+	statusapi.New(s.Lists, s.OCSP, s.Log, s.DB.Now).Register(s.people)
 	return nil
 }
 
@@ -173,6 +175,7 @@ func (s *Server) Run(ctx context.Context) error {
 		lifecycle.Part{Name: "renewals", Run: s.Flow.RunRenewals},
 		lifecycle.Part{Name: "upkeep", Run: s.upkeep},
 		lifecycle.Part{Name: "authorities", Run: s.watchAuthorities},
+		lifecycle.Part{Name: "revocation lists", Run: s.keepLists},
 		lifecycle.Part{Name: "machine listener", Run: serve(machine, s.Machine, serving)},
 		lifecycle.Part{Name: "people listener", Run: serve(people, s.People, serving)},
 		lifecycle.Part{Name: "announce", Run: func(ctx context.Context) error {

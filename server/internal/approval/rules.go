@@ -17,6 +17,7 @@ const (
 	Enrollment Kind = "enrollment" // lets a device in
 	Identity   Kind = "identity"   // gives a device another key
 	Command    Kind = "command"    // has devices do something
+	Issuing    Kind = "issuing"    // lets certificates be issued again
 )
 
 // State is where a request stands; see the package's documentation.

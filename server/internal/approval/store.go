@@ -48,6 +48,9 @@ func get(ctx context.Context, q bun.IDB, id string) (*Request, error) {
 	return r, err
 }
 
+// Get reads a request, or is ErrUnknown.
+func Get(ctx context.Context, q bun.IDB, id string) (*Request, error) { return get(ctx, q, id) }
+
 func votes(ctx context.Context, tx db.Tx, id string) (rows []voteRow, err error) {
 	err = tx.NewSelect().Model(&rows).Where("approval_id = ?", id).Scan(ctx)
 	return rows, err

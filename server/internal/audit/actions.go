@@ -44,6 +44,10 @@ const (
 	RootPublish       = "fleet-root.publish"
 	AuthorityActivate = "authority.activate"
 	AuthorityRetire   = "authority.retire"
+	IssuingStop       = "issuing.stop"
+	IssuingAsk        = "issuing.ask" // to start again
+	IssuingStart      = "issuing.start"
+	IssuingKeep       = "issuing.keep" // stopped: a second person did not agree
 
 	Access  = "access" // refusals by permission
 	Restore = "database.restore"
@@ -61,6 +65,7 @@ func Actions() []string {
 		CertRenew, CertSupersede, IdentityRequest, IdentityApprove, IdentityReject, IdentityExpire,
 		CommandRequest, CommandApprove, CommandReject, CommandCancel, CommandSign, CommandResult, CommandExpire,
 		PolicyPublish, RootPublish, AuthorityActivate, AuthorityRetire,
+		IssuingStop, IssuingAsk, IssuingStart, IssuingKeep,
 		Access, Restore, Behind,
 	}
 }

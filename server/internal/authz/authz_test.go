@@ -38,6 +38,9 @@ func TestRolesHoldWhatTheyAreFor(t *testing.T) {
 		EnrollWindowClose: {Operator, Approver, Security, Admin},
 		ApprovalRead:      {Operator, Approver, Security, Admin},
 		AuditRead:         {Security, Admin},
+		PKIStop:           {Operator, Security, Admin},
+		PKIStart:          {Security, Admin},
+		PKIReview:         {Approver},
 		AccountRead:       {Security, Admin},
 		AccountManage:     {Admin},
 		SessionManage:     {Security, Admin},
@@ -82,6 +85,15 @@ func TestNoRoleAsksForACommandAndReviewsIt(t *testing.T) {
 	for _, r := range Roles() {
 		if r.Has(CommandCreate) && r.Has(CommandReview) {
 			t.Errorf("%s can have a command done alone", r)
+		}
+	}
+}
+
+func TestNoRoleHasIssuingStartedAlone(t *testing.T) {
+	t.Parallel()
+	for _, r := range Roles() {
+		if r.Has(PKIStart) && r.Has(PKIReview) {
+			t.Errorf("%s can start issuing alone", r)
 		}
 	}
 }

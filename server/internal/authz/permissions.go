@@ -40,6 +40,11 @@ const (
 	// nothing about the owner's keys, which are elsewhere.
 	PolicyPublish Permission = "policy:publish"
 
+	// Of issuing certificates: one person stops it, and two start it again.
+	PKIStop   Permission = "pki:stop"
+	PKIStart  Permission = "pki:start"
+	PKIReview Permission = "pki:review"
+
 	FleetRead    Permission = "fleet:read"
 	ApprovalRead Permission = "approval:read"
 	AuditRead    Permission = "audit:read"
@@ -58,6 +63,7 @@ var permissions = []Permission{
 	IdentityReview,
 	CommandRead, CommandCreate, CommandCancel, CommandReview,
 	PolicyPublish,
+	PKIStop, PKIStart, PKIReview,
 	FleetRead, ApprovalRead, AuditRead,
 	AccountRead, AccountManage, SessionManage,
 }

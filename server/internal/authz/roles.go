@@ -29,6 +29,7 @@ var roles = map[Role][]Permission{
 		EnrollTokenRead, EnrollTokenCreate, EnrollTokenRevoke,
 		DeviceSuspend, DeviceRevoke, EnrollWindowClose,
 		CommandRead, CommandCreate, CommandCancel, PolicyPublish,
+		PKIStop,
 	},
 
 	// Lets devices in.
@@ -36,6 +37,7 @@ var roles = map[Role][]Permission{
 		Self, DeviceRead, EnrollmentRead, FleetRead, ApprovalRead,
 		EnrollmentReview, EnrollWindowOpen, EnrollWindowClose,
 		IdentityReview, CommandRead, CommandReview,
+		PKIReview,
 	},
 
 	// Protects, investigates, and gives back what was taken away.
@@ -44,6 +46,7 @@ var roles = map[Role][]Permission{
 		EnrollTokenRead, EnrollTokenRevoke, EnrollWindowOpen, EnrollWindowClose,
 		DeviceSuspend, DeviceRevoke, DeviceResume, DeviceResync, SessionManage,
 		CommandRead, CommandCancel,
+		PKIStop, PKIStart,
 	},
 
 	// Manages people, and does everything that an operator does. Lets no device
@@ -54,6 +57,7 @@ var roles = map[Role][]Permission{
 		DeviceSuspend, DeviceRevoke, EnrollWindowClose,
 		AccountRead, AccountManage, SessionManage,
 		CommandRead, CommandCreate, CommandCancel, PolicyPublish,
+		PKIStop, PKIStart,
 	},
 }
 

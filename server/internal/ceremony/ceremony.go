@@ -53,7 +53,7 @@ type AuthorityRequest struct {
 // Founding is what the ceremony made, to be installed on the server. Nothing in
 // it is secret.
 type Founding struct {
-	RootCertificate []byte                 `json:"root_certificate"` // DER
+	RootCertificate []byte                 `json:"root_certificate"`    // DER
 	RootList        []byte                 `json:"root_list,omitempty"` // revocation list of the root, DER
 	Authorities     []AuthorityCertificate `json:"authorities"`
 	FleetRoot       []byte                 `json:"fleet_root"`              // envelope

@@ -149,6 +149,12 @@ var rules = []rule{
 		fix:     "write SENTINEL_REQUIRE_NEW_DEVICE_APPROVAL=true, or remove the line, and open a timed enrollment window when needed",
 	},
 	{
+		key: "SENTINEL_CRL_INTERVAL", also: []string{"SENTINEL_CRL_VALIDITY"}, in: everywhere,
+		broken:  func(c *Config) bool { return 2*c.CRLInterval > c.CRLValidity },
+		message: "is more than half of SENTINEL_CRL_VALIDITY, so that one list that fails leaves none that holds",
+		fix:     "write at most half of that",
+	},
+	{
 		key: "SENTINEL_SESSION_IDLE", also: []string{"SENTINEL_SESSION_LIFETIME"}, in: everywhere,
 		broken:  func(c *Config) bool { return c.SessionIdle > c.SessionLifetime },
 		message: "is longer than SENTINEL_SESSION_LIFETIME",

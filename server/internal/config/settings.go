@@ -61,6 +61,10 @@ type Config struct {
 
 	DualApprovalCommands bool `section:"Commands" env:"SENTINEL_DUAL_APPROVAL_COMMANDS" default:"false" outside_trial:"true" doc:"A command waits until a second person, who may review commands, approves it."`
 
+	CRLValidity  time.Duration `section:"Revocation" env:"SENTINEL_CRL_VALIDITY" default:"1h" min:"1m" max:"168h" doc:"How long a revocation list (CRL) holds. The server is not ready when one has run out."`
+	CRLInterval  time.Duration `env:"SENTINEL_CRL_INTERVAL" default:"10m" min:"10s" max:"24h" doc:"How often a new one is made; after a revocation it is made at once. At most half of SENTINEL_CRL_VALIDITY."`
+	OCSPValidity time.Duration `env:"SENTINEL_OCSP_VALIDITY" default:"10m" min:"10s" max:"8h" doc:"How long an OCSP answer holds."`
+
 	SessionIdle       time.Duration `section:"People" env:"SENTINEL_SESSION_IDLE" default:"1h" min:"1m" max:"24h" doc:"A session unused for this long ends."`
 	SessionLifetime   time.Duration `env:"SENTINEL_SESSION_LIFETIME" default:"12h" min:"1m" max:"168h" doc:"A session ends after this long, used or not."`
 	PasswordMinLength int           `env:"SENTINEL_PASSWORD_MIN_LENGTH" default:"15" min:"12" max:"64" doc:"The fewest characters of a new password."`

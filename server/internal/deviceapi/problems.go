@@ -73,6 +73,7 @@ var translations = []struct {
 	{device.ErrRace, protocol.CodeNotReady, false},
 	{policy.ErrNotFounded, protocol.CodeNotReady, false},
 	{pki.ErrNoAuthority, protocol.CodeNotReady, false},
+	{pki.ErrStopped, protocol.CodeIssuingStopped, false},
 }
 
 // comeBack is what a device is told when the fault is the server's.
@@ -90,7 +91,7 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, e audit.Entry, err 
 		httpkit.Refuse(w, r, code, "")
 		return
 	}
-	if code == protocol.CodeEnrollFull {
+	if code == protocol.CodeEnrollFull || code == protocol.CodeIssuingStopped {
 		w.Header().Set("Retry-After", httpkit.RetryAfter(time.Minute))
 	}
 	if often, ok := errors.AsType[*identity.TooOftenError](err); ok {

@@ -12,6 +12,7 @@
 //	command*.go   a person asks for a command; it is signed, delivered, answered, ended
 //	documents.go  what the fleet's owner signed, published and handed out
 //	revoke.go     revoke, suspend, resume, resync
+//	issuing.go    issuing is stopped by one person, and started again by two
 //	restore.go    after the database came from a backup
 //	upkeep.go     what time alone changes
 package flow

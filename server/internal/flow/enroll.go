@@ -297,6 +297,9 @@ func (f *Flow) letIn(ctx context.Context, tx db.Tx, who audit.Actor, e *enroll.E
 	if err != nil {
 		return err
 	}
+	if err := pki.MayIssue(ctx, tx); err != nil {
+		return err
+	}
 	if err := pki.Record(ctx, tx, cert); err != nil {
 		return err
 	}

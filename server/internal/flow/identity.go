@@ -133,6 +133,9 @@ func (f *Flow) settle(ctx context.Context, who audit.Actor, r *identity.Request)
 		if !slices.Contains(issuing, cert.AuthorityID) {
 			return errAuthority
 		}
+		if err := pki.MayIssue(ctx, tx); err != nil {
+			return err
+		}
 		until := tx.At().Add(identity.UnusedLife)
 		if err := identity.Settle(ctx, tx, r.ID, cert.Fingerprint, until); err != nil {
 			return err

@@ -149,9 +149,16 @@ func (f *Flow) recordIn(ctx context.Context, tx db.Tx, batch []*renewal, results
 	if err != nil {
 		return err
 	}
+	stopped := pki.MayIssue(ctx, tx)
+	if stopped != nil && !errors.Is(stopped, pki.ErrStopped) {
+		return stopped
+	}
 	var fresh []int
 	for i, r := range batch {
 		results[i].got, results[i].err = m.judge(r, f.settings, tx.Now)
+		if results[i].got == nil && results[i].err == nil {
+			results[i].err = stopped
+		}
 		if results[i].got == nil && results[i].err == nil {
 			fresh = append(fresh, i)
 		}

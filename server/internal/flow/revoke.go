@@ -33,6 +33,7 @@ func (f *Flow) Revoke(ctx context.Context, by authz.By, deviceID, reason string)
 	if err != nil && !errors.Is(err, device.ErrAlready) {
 		return err
 	}
+	f.pki.Changed()
 	failpoint.Here("revoke.before-journal")
 	defer failpoint.Here("revoke.after-journal")
 	if err := f.journal.Add(device.Revocation{DeviceID: deviceID, At: f.d.Now(), By: by.ID, Reason: reason}); err != nil {

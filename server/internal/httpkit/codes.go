@@ -61,6 +61,8 @@ var codes = map[protocol.Code]meaning{
 	protocol.CodeRenewalEarly:    {http.StatusTooManyRequests, "The device renews too often"},
 	protocol.CodeRecoveryLate:    {http.StatusForbidden, "The certificate expired too long ago"},
 
+	protocol.CodeIssuingStopped: {http.StatusServiceUnavailable, "No certificates are issued for now"},
+
 	protocol.CodeMalformed:   {http.StatusBadRequest, "The request cannot be read"},
 	protocol.CodeTooLarge:    {http.StatusRequestEntityTooLarge, "The request is too large"},
 	protocol.CodeRateLimited: {http.StatusTooManyRequests, "Too many requests"},

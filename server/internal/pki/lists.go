@@ -336,9 +336,6 @@ func (l *Lists) Freshness() (ends time.Time, failed error) {
 // putRootList stores the root's list that a ceremony signed, if it is newer than the
 // one that there is.
 func putRootList(ctx context.Context, tx db.Tx, root *x509.Certificate, der []byte) error {
-	if len(der) == 0 { // of an earlier ceremony
-		return nil
-	}
 	list, err := status.ReadList(der, root)
 	if err != nil {
 		return fmt.Errorf("the root's revocation list: %w", err)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/crypto/cryptobyte"
+	tag "golang.org/x/crypto/cryptobyte/asn1"
 	"golang.org/x/crypto/ocsp"
 )
 
@@ -43,7 +45,7 @@ func LintAnswer(der []byte, responder, issuer *x509.Certificate, want Answer) er
 	}
 	certID, nonce, err := rest(der)
 	switch {
-	case err != nil:
+	case err != nil || !strict(der):
 		return fail("form")
 	case !bytes.Equal(certID, want.CertID):
 		return fail("certificate identifier")
@@ -63,6 +65,23 @@ func mayAnswer(c *x509.Certificate, a Answer) bool {
 	return noCheck && !c.IsCA && c.KeyUsage == x509.KeyUsageDigitalSignature &&
 		len(c.ExtKeyUsage) == 1 && c.ExtKeyUsage[0] == x509.ExtKeyUsageOCSPSigning && len(c.UnknownExtKeyUsage) == 0 &&
 		!a.ThisUpdate.Before(c.NotBefore) && !a.NextUpdate.After(c.NotAfter)
+}
+
+// strict reads the frame around what is signed octet by octet: encoding/asn1 passes
+// over lengths that do not fit.
+func strict(der []byte) bool {
+	var response, explicit, bytes, body, basic, algorithm, certificates cryptobyte.String
+	var code int
+	in := cryptobyte.String(der)
+	return in.ReadASN1(&response, tag.SEQUENCE) && in.Empty() &&
+		response.ReadASN1Enum(&code) && code == 0 && response.ReadASN1(&explicit, contextTag(0)) && response.Empty() &&
+		explicit.ReadASN1(&bytes, tag.SEQUENCE) && explicit.Empty() &&
+		bytes.SkipASN1(tag.OBJECT_IDENTIFIER) && bytes.ReadASN1(&body, tag.OCTET_STRING) && bytes.Empty() &&
+		body.ReadASN1(&basic, tag.SEQUENCE) && body.Empty() &&
+		basic.SkipASN1(tag.SEQUENCE) && basic.ReadASN1(&algorithm, tag.SEQUENCE) && basic.SkipASN1(tag.BIT_STRING) &&
+		basic.ReadASN1(&certificates, contextTag(0)) && basic.Empty() &&
+		algorithm.SkipASN1(tag.OBJECT_IDENTIFIER) && algorithm.Empty() &&
+		certificates.ReadASN1(&certificates, tag.SEQUENCE) && certificates.SkipASN1(tag.SEQUENCE) && certificates.Empty()
 }
 
 // rest reads what ParseResponse does not tell: the identifier's octets, and the
