@@ -63,6 +63,9 @@ func TestTheRootsListNamesTheAuthoritiesThatWereDropped(t *testing.T) {
 	chain := [][]byte{f.FleetRoot}
 	var last *ceremony.Rotation
 	number := first.Number
+	if _, err := rotate(o, chain, []string{certs.Fingerprint(old.Raw)}, noon); err != nil { // signed, and never installed
+		t.Fatal(err)
+	}
 	for i, c := range []struct {
 		now  time.Time
 		drop []string

@@ -67,13 +67,7 @@ func (o *Owner) Rotate(ctx context.Context, r Request, chain [][]byte, drop []st
 		next.IssuedAt = now
 	}
 	next.ServerCAs, next.DeviceCAs = slices.Clone(last.ServerCAs), slices.Clone(last.DeviceCAs)
-	var dropped [][]byte
 	for _, fingerprint := range drop {
-		for _, der := range slices.Concat(next.ServerCAs, next.DeviceCAs) {
-			if certs.Fingerprint(der) == fingerprint {
-				dropped = append(dropped, der)
-			}
-		}
 		named := func(der []byte) bool { return certs.Fingerprint(der) == fingerprint }
 		if !slices.ContainsFunc(next.ServerCAs, named) && !slices.ContainsFunc(next.DeviceCAs, named) {
 			return nil, fmt.Errorf("%w: %s", ErrNotNamed, fingerprint)
@@ -85,10 +79,14 @@ func (o *Owner) Rotate(ctx context.Context, r Request, chain [][]byte, drop []st
 		return nil, err
 	}
 	rotation := &Rotation{RootCertificate: root.Raw}
-	if rotation.RootList, err = o.rootList(root, dropped, now); err != nil {
+	if rotation.Authorities, err = o.certify(r, root, now, &next); err != nil {
 		return nil, err
 	}
-	if rotation.Authorities, err = o.certify(r, root, now, &next); err != nil {
+	revoked, err := leftOut(chain, &next)
+	if err != nil {
+		return nil, err
+	}
+	if rotation.RootList, err = o.rootList(root, revoked, now); err != nil {
 		return nil, err
 	}
 	if len(next.ServerCAs) > signing.MaxCAs || len(next.DeviceCAs) > signing.MaxCAs {
