@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -31,6 +30,7 @@ type caStatus struct {
 }
 
 type caStart struct {
+	ID        string     `json:"id"`
 	Digest    string     `json:"digest"`
 	AskedBy   string     `json:"asked_by"`
 	ExpiresAt *time.Time `json:"expires_at"`
@@ -43,8 +43,8 @@ func (p *program) caCommand() *cobra.Command {
 certificate, neither at enrollment nor at renewal or recovery. Heartbeats and
 commands go on with the certificates that devices have.
 
-start-issuing takes two: one asks, and another one, who may review it, agrees with
-start-issuing --approve DIGEST. ca status shows the digest.`,
+start-issuing takes two: one asks, and another one, who may review it, agrees:
+sentinel-server approval list, approval show, approval approve.`,
 	}
 	c.AddCommand(p.caStatus(), p.caStop(), p.caStart())
 	return c
@@ -64,8 +64,7 @@ func (p *program) caStatus() *cobra.Command {
 				row(w, "Issuing was stopped at "+when(i.StoppedAt)+" by "+i.StoppedBy+": "+i.Reason)
 			}
 			if i.Start != nil {
-				row(w, i.Start.AskedBy+" asks to start again, until "+when(i.Start.ExpiresAt)+". Another person decides:")
-				row(w, "  sentinel-server ca start-issuing --approve "+i.Start.Digest+" --reason WHY   (or --reject)")
+				row(w, i.Start.AskedBy+" asks to start again, until "+when(i.Start.ExpiresAt)+". Another person decides: sentinel-server approval show "+i.Start.ID)
 			}
 			row(w)
 			row(w, "REVOCATION LIST", "OF", "NUMBER", "REVOKED", "MADE", "HOLDS UNTIL")
@@ -100,42 +99,19 @@ func (p *program) caStop() *cobra.Command {
 }
 
 func (p *program) caStart() *cobra.Command {
-	var reason, approve, reject string
-	c := p.apiCommand("start-issuing", "Ask that certificates are issued again, or decide about it", nil, func(c *cobra.Command, o *operate, api *client, _ []string) error {
-		switch {
-		case reason == "":
+	var reason string
+	c := p.apiCommand("start-issuing", "Ask that certificates are issued again; another person decides", nil, func(c *cobra.Command, o *operate, api *client, _ []string) error {
+		if reason == "" {
 			return errNoReason
-		case approve != "" && reject != "":
-			return usageError{errors.New("say one of --approve and --reject")}
-		case approve != "" || reject != "":
-			return p.decideStart(c, o, api, approve, reject, reason)
 		}
 		var asked caStart
 		if err := api.do(c.Context(), "POST", "/api/ca/start-issuing", map[string]string{"reason": reason}, &asked); err != nil {
 			return err
 		}
 		return o.show(asked, func(w io.Writer) {
-			row(w, "Asked for, until "+when(asked.ExpiresAt)+". Another person decides:")
-			row(w, "  sentinel-server ca start-issuing --approve "+asked.Digest+" --reason WHY")
+			row(w, "Asked for, until "+when(asked.ExpiresAt)+". Another person decides: sentinel-server approval show "+asked.ID)
 		})
 	})
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
-	c.Flags().StringVar(&approve, "approve", "", "agree to the request of this digest")
-	c.Flags().StringVar(&reject, "reject", "", "refuse the request of this digest")
 	return c
-}
-
-func (p *program) decideStart(c *cobra.Command, o *operate, api *client, approve, reject, reason string) error {
-	decision, text := "approve", "Certificates are issued again."
-	if reject != "" {
-		decision, text = "reject", "Issuing stays stopped."
-	}
-	var out struct {
-		Started bool `json:"started"`
-	}
-	in := map[string]string{"decision": decision, "digest": first(approve, reject), "reason": reason}
-	if err := api.do(c.Context(), "POST", "/api/ca/start-issuing/review", in, &out); err != nil {
-		return fmt.Errorf("%w; ca status shows what is asked for", err)
-	}
-	return o.show(out, func(w io.Writer) { row(w, text) })
 }

@@ -16,7 +16,6 @@ type Issuers interface {
 	RevocationLists(ctx context.Context) ([]RevocationList, error)
 	StopIssuing(ctx context.Context, by authz.By, reason string) error
 	AskToStart(ctx context.Context, by authz.By, reason string) (*flow.StartRequest, error)
-	ReviewStart(ctx context.Context, by authz.By, d flow.Decision) (started bool, err error)
 }
 
 // RevocationList is a list of an authority, or of the root, as it is served.
@@ -35,8 +34,7 @@ type RevocationList struct {
 func (a *API) caRoutes() {
 	add(a, httpkit.Need(authz.FleetRead), get("/api/ca", "get-ca", "Whether certificates are issued, and the revocation lists"), a.ca)
 	add(a, httpkit.Need(authz.PKIStop), with(204, post("/api/ca/stop-issuing", "stop-issuing", "Issue no certificate to any device any more, at once")), a.stopIssuing)
-	add(a, httpkit.Need(authz.PKIStart), post("/api/ca/start-issuing", "ask-start-issuing", "Ask that certificates are issued again; another person decides"), a.askStart)
-	add(a, httpkit.Need(authz.PKIReview), post("/api/ca/start-issuing/review", "review-start-issuing", "Agree that certificates are issued again, or refuse it"), a.reviewStart)
+	add(a, httpkit.Need(authz.PKIStart), post("/api/ca/start-issuing", "ask-start-issuing", "Ask that certificates are issued again; another person decides on the approval"), a.askStart)
 }
 
 type caOut struct {
@@ -68,27 +66,4 @@ type askStartOut struct{ Body *flow.StartRequest }
 func (a *API) askStart(ctx context.Context, in *reasonIn) (*askStartOut, error) {
 	asked, err := a.deps.Issuers.AskToStart(ctx, acting(ctx), in.Body.Reason)
 	return &askStartOut{asked}, err
-}
-
-type reviewStartIn struct {
-	Body struct {
-		Decision string `json:"decision" enum:"approve,reject"`
-		Digest   string `json:"digest" minLength:"1" maxLength:"64" doc:"Of the request that was shown."`
-		Reason   string `json:"reason" minLength:"1" maxLength:"400" doc:"Why; it is kept in the audit log."`
-	}
-}
-
-type reviewStartOut struct {
-	Body struct {
-		Started bool `json:"started"`
-	}
-}
-
-func (a *API) reviewStart(ctx context.Context, in *reviewStartIn) (*reviewStartOut, error) {
-	started, err := a.deps.Issuers.ReviewStart(ctx, acting(ctx), flow.Decision{
-		Approve: in.Body.Decision == "approve", Digest: in.Body.Digest, Reason: in.Body.Reason,
-	})
-	out := &reviewStartOut{}
-	out.Body.Started = started
-	return out, err
 }

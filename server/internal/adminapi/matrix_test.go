@@ -22,6 +22,13 @@ var matrix = map[string]struct {
 }{
 	"POST /api/admin/login":                {"anyone", "anonymous", "/api/admin/login", `{"name":"x"}`},
 	"GET /api/openapi.json":                {"anyone", "anonymous", "/api/openapi.json", ""},
+	"POST /api/admin/login/second-step":    {"nobody", "half-signed-in", "/api/admin/login/second-step", `{"code":"x"}`},
+	"POST /api/admin/login/new-password":   {"nobody", "half-signed-in", "/api/admin/login/new-password", `{"password":"x"}`},
+	"GET /api/admin/factors":               {"viewer operator approver security admin", "self", "/api/admin/factors", ""},
+	"POST /api/admin/totp/start":           {"viewer operator approver security admin", "self", "/api/admin/totp/start", ""},
+	"POST /api/admin/totp/confirm":         {"viewer operator approver security admin", "self", "/api/admin/totp/confirm", `{"code":"x"}`},
+	"POST /api/admin/totp/remove":          {"viewer operator approver security admin", "self", "/api/admin/totp/remove", ""},
+	"POST /api/admin/recovery-codes":       {"viewer operator approver security admin", "self", "/api/admin/recovery-codes", ""},
 	"POST /api/admin/logout":               {"viewer operator approver security admin", "self", "/api/admin/logout", ""},
 	"GET /api/admin/me":                    {"viewer operator approver security admin", "self", "/api/admin/me", ""},
 	"POST /api/admin/me/password":          {"viewer operator approver security admin", "self", "/api/admin/me/password", `{"current":"x"}`},
@@ -52,10 +59,9 @@ var matrix = map[string]struct {
 	"POST /api/enroll-window/close":                    {"operator approver security admin", "enroll-window:close", "/api/enroll-window/close", `{"reason":"x"}`},
 	"GET /api/fleet":                                   {"viewer operator approver security admin", "fleet:read", "/api/fleet", ""},
 
-	"GET /api/ca":                       {"viewer operator approver security admin", "fleet:read", "/api/ca", ""},
-	"POST /api/ca/stop-issuing":         {"operator security admin", "pki:stop", "/api/ca/stop-issuing", `{"reason":"x"}`},
-	"POST /api/ca/start-issuing":        {"security admin", "pki:start", "/api/ca/start-issuing", `{"reason":"x"}`},
-	"POST /api/ca/start-issuing/review": {"approver", "pki:review", "/api/ca/start-issuing/review", `{"decision":"approve","digest":"x","reason":"x"}`},
+	"GET /api/ca":                {"viewer operator approver security admin", "fleet:read", "/api/ca", ""},
+	"POST /api/ca/stop-issuing":  {"operator security admin", "pki:stop", "/api/ca/stop-issuing", `{"reason":"x"}`},
+	"POST /api/ca/start-issuing": {"security admin", "pki:start", "/api/ca/start-issuing", `{"reason":"x"}`},
 
 	"POST /api/command":                 {"operator admin", "command:create", "/api/command", `{"kind":"ping","targets":{"label":"a=b"},"reason":"x"}`},
 	"GET /api/commands":                 {"viewer operator approver security admin", "command:read", "/api/commands", ""},
@@ -63,6 +69,9 @@ var matrix = map[string]struct {
 	"GET /api/commands/{id}/targets":    {"viewer operator approver security admin", "command:read", "/api/commands/x/targets", ""},
 	"POST /api/commands/{id}/cancel":    {"operator security admin", "command:cancel", "/api/commands/x/cancel", `{"reason":"x"}`},
 	"POST /api/commands/{id}/review":    {"approver", "command:review", "/api/commands/x/review", `{"decision":"approve","digest":"x","reason":"x"}`},
+	"GET /api/approvals":                {"operator approver security admin", "approval:read", "/api/approvals", ""},
+	"GET /api/approvals/{id}":           {"operator approver security admin", "approval:read", "/api/approvals/x", ""},
+	"POST /api/approvals/{id}/review":   {"operator approver security admin", "approval:read", "/api/approvals/x/review", `{"decision":"approve","digest":"x","reason":"x"}`},
 	"POST /api/policy/bundles":          {"operator admin", "policy:publish", "/api/policy/bundles", `{"payloadType":"x"}`},
 	"GET /api/policy/bundles":           {"viewer operator approver security admin", "fleet:read", "/api/policy/bundles", ""},
 	"GET /api/policy/bundles/{version}": {"viewer operator approver security admin", "fleet:read", "/api/policy/bundles/1", ""},
@@ -78,6 +87,7 @@ func TestEveryRouteAgainstEveryRole(t *testing.T) {
 		s.account(string(role), role)
 		callers[string(role)], _ = s.signIn(string(role))
 	}
+	callers["half"] = s.halfSignIn("halfway")
 	gone := s.account("gone", authz.Admin)
 	callers["disabled"], _ = s.signIn("gone")
 	if _, err := s.people.Update(ctx, authz.Host("test"), gone.ID, admin.Change{Disabled: new(true)}); err != nil {
@@ -105,6 +115,9 @@ func TestEveryRouteAgainstEveryRole(t *testing.T) {
 			if c.target == "/api/admin/logout" && slices.Contains(strings.Fields(c.allowed), who) {
 				token, _ = s.signIn(who) // it ends the session
 			}
+			if who == "half" && c.policy == "half-signed-in" {
+				token = s.halfSignIn("halfway")
+			}
 			code := s.code(s.do(method, c.target, token, c.body))
 			want := httpkit.CodeForbidden
 			switch {
@@ -113,7 +126,11 @@ func TestEveryRouteAgainstEveryRole(t *testing.T) {
 					t.Errorf("%s as %s: %s", name, who, code)
 				}
 				continue
-			case slices.Contains([]string{"anonymous", "stranger", "disabled", "revoked"}, who):
+			case c.target == "/api/admin/login/second-step" && who == "half":
+				want = httpkit.CodeWrongCode
+			case who == "half" && c.policy != "half-signed-in":
+				want = httpkit.CodeStepDue // ADM-11
+			case slices.Contains([]string{"anonymous", "stranger", "disabled", "revoked", "half"}, who) || c.policy == "half-signed-in":
 				want = httpkit.CodeUnauthenticated
 			}
 			if code != want {

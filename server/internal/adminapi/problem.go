@@ -120,6 +120,11 @@ var refusals = []struct {
 }{
 	{admin.ErrSignIn, httpkit.CodeSignIn, false},
 	{admin.ErrSignedOut, httpkit.CodeUnauthenticated, false},
+	{admin.ErrHalf, httpkit.CodeStepDue, false},
+	{admin.ErrCode, httpkit.CodeWrongCode, true},
+	{admin.ErrFreshSignIn, httpkit.CodeFreshSignIn, true},
+	{admin.ErrFactorExists, httpkit.CodeConflict, true},
+	{admin.ErrNoFactor, protocol.CodeNotFound, true},
 	{authz.ErrDenied, httpkit.CodeForbidden, false},
 	{admin.ErrNotFound, protocol.CodeNotFound, false},
 	{admin.ErrNameTaken, httpkit.CodeConflict, true},
@@ -147,6 +152,8 @@ var refusals = []struct {
 	{approval.ErrDigest, httpkit.CodeConflict, true},
 	{approval.ErrOwn, httpkit.CodeForbidden, true},
 	{approval.ErrVoted, httpkit.CodeConflict, true},
+	{approval.ErrNotVoter, httpkit.CodeForbidden, true},
+	{approval.ErrFew, httpkit.CodeConflict, true},
 	{approval.ErrNoReason, httpkit.CodeInvalid, true},
 	{command.ErrUnknown, protocol.CodeNotFound, false},
 	{command.ErrOver, httpkit.CodeConflict, true},
@@ -164,7 +171,6 @@ var refusals = []struct {
 	{pki.ErrNoAuthority, protocol.CodeNotReady, true},
 	{pki.ErrStoppedAlready, httpkit.CodeConflict, true},
 	{pki.ErrNotStopped, httpkit.CodeConflict, true},
-	{pki.ErrNoStart, httpkit.CodeConflict, true},
 }
 
 // refusal turns an error into a problem. An unknown one is internal, and its text

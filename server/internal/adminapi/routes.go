@@ -15,9 +15,17 @@ func (a *API) routes() {
 	self := httpkit.Need(authz.Self)
 
 	add(a, httpkit.Anonymous, post("/api/admin/login", "login", "Sign in with a password"), a.login)
+	add(a, httpkit.HalfSignedIn, post("/api/admin/login/second-step", "login-second-step", "Complete a sign-in with a code"), a.secondStep)
+	add(a, httpkit.HalfSignedIn, post("/api/admin/login/new-password", "login-new-password", "Complete a sign-in by exchanging a one-time password"), a.newPassword)
 	add(a, self, with(http.StatusNoContent, post("/api/admin/logout", "logout", "End this session")), a.logout)
 	add(a, self, get("/api/admin/me", "me", "Who is signed in, and what they may do"), a.me)
 	add(a, self, with(http.StatusNoContent, post("/api/admin/me/password", "change-password", "Change one's own password; ends all own sessions")), a.changePassword)
+
+	add(a, self, get("/api/admin/factors", "list-factors", "One's own factors"), a.factors)
+	add(a, self, post("/api/admin/totp/start", "start-totp", "Make the secret of a code generator; it is shown once, and counts when confirmed"), a.startTOTP)
+	add(a, self, post("/api/admin/totp/confirm", "confirm-totp", "Put the code generator into use; the recovery codes are shown once"), a.confirmTOTP)
+	add(a, self, with(http.StatusNoContent, post("/api/admin/totp/remove", "remove-totp", "Take the code generator and the recovery codes away")), a.removeTOTP)
+	add(a, self, post("/api/admin/recovery-codes", "new-recovery-codes", "Replace the recovery codes; they are shown once"), a.newRecoveryCodes)
 
 	add(a, self, get("/api/admin/sessions", "list-sessions", "Running sessions: one's own, or all with session:manage"), a.listSessions)
 	add(a, self, with(http.StatusNoContent, post("/api/admin/sessions/{id}/revoke", "revoke-session", "End a session: one's own, or any with session:manage")), a.revokeSession)
@@ -63,6 +71,12 @@ func (a *API) routes() {
 	add(a, httpkit.Need(authz.CommandRead), get("/api/commands/{id}/targets", "list-command-targets", "What became of a command with each device"), a.commandTargets)
 	add(a, httpkit.Need(authz.CommandCancel), post("/api/commands/{id}/cancel", "cancel-command", "Take a command back, where it does not run yet"), a.cancelCommand)
 	add(a, httpkit.Need(authz.CommandReview), post("/api/commands/{id}/review", "review-command", "Agree to a command, or refuse it"), a.reviewCommand)
+
+	// A vote takes the permission of the request's kind as well, which the
+	// transaction that counts it asks for.
+	add(a, httpkit.Need(authz.ApprovalRead), get("/api/approvals", "list-approvals", "What waits, or waited, for people, the oldest first"), a.listApprovals)
+	add(a, httpkit.Need(authz.ApprovalRead), get("/api/approvals/{id}", "get-approval", "A request with exactly what is approved"), a.approval)
+	add(a, httpkit.Need(authz.ApprovalRead), post("/api/approvals/{id}/review", "review-approval", "Agree to a request of any kind, or refuse it"), a.reviewApproval)
 
 	add(a, httpkit.Need(authz.PolicyPublish), with(http.StatusCreated, signedDocument(post("/api/policy/bundles", "publish-policy-bundle", "Install a policy bundle that the fleet's owner signed"))), a.publishBundle)
 	add(a, httpkit.Need(authz.FleetRead), get("/api/policy/bundles", "list-policy-bundles", "Policy bundles, the newest first"), a.listBundles)

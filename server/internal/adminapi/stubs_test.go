@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
@@ -73,6 +74,16 @@ func (empty) ReviewCommand(context.Context, authz.By, string, flow.Decision) (co
 	return "", admin.ErrNotFound
 }
 
+func (empty) Approvals(context.Context, view.ApprovalFilter) ([]view.Approval, string, error) {
+	return nil, "", nil
+}
+func (empty) Approval(context.Context, string, approval.Voter) (*view.Approval, error) {
+	return nil, admin.ErrNotFound
+}
+func (empty) Decide(context.Context, authz.By, string, flow.Decision) (approval.State, error) {
+	return "", admin.ErrNotFound
+}
+
 func (empty) PublishBundle(context.Context, authz.By, []byte) (*policy.Document, error) {
 	return nil, admin.ErrNotFound
 }
@@ -90,7 +101,4 @@ func (empty) RevocationLists(context.Context) ([]RevocationList, error) {
 func (empty) StopIssuing(context.Context, authz.By, string) error { return admin.ErrNotFound }
 func (empty) AskToStart(context.Context, authz.By, string) (*flow.StartRequest, error) {
 	return nil, admin.ErrNotFound
-}
-func (empty) ReviewStart(context.Context, authz.By, flow.Decision) (bool, error) {
-	return false, admin.ErrNotFound
 }

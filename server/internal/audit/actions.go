@@ -7,7 +7,12 @@ const (
 	AccountUpdate     = "account.update"
 	AccountDisable    = "account.disable"
 	SignIn            = "session.sign-in"
+	SignInStep        = "session.sign-in-step" // a step is still due
 	SignOut           = "session.sign-out"
+	FactorAdd         = "factor.add"
+	FactorRemove      = "factor.remove"
+	FactorsReset      = "factor.reset"
+	PasskeyCloned     = "passkey.cloned"
 	SessionRevoke     = "session.revoke"
 	TokenCreate       = "enroll-token.create"
 	TokenRevoke       = "enroll-token.revoke"
@@ -47,7 +52,10 @@ const (
 	IssuingStop       = "issuing.stop"
 	IssuingAsk        = "issuing.ask" // to start again
 	IssuingStart      = "issuing.start"
-	IssuingKeep       = "issuing.keep" // stopped: a second person did not agree
+	IssuingKeep       = "issuing.keep"     // stopped: a second person did not agree
+	ApprovalRequest   = "approval.request" // a person, or a setting, asks for what needs others
+	ApprovalVote      = "approval.vote"
+	ApprovalVoid      = "approval.void" // what it rested on is gone
 
 	Access  = "access" // refusals by permission
 	Restore = "database.restore"
@@ -57,7 +65,8 @@ const (
 // Actions lists every action.
 func Actions() []string {
 	return []string{
-		AccountCreate, AccountUpdate, AccountDisable, SignIn, SignOut, SessionRevoke,
+		AccountCreate, AccountUpdate, AccountDisable, SignIn, SignInStep, SignOut, SessionRevoke,
+		FactorAdd, FactorRemove, FactorsReset, PasskeyCloned,
 		TokenCreate, TokenRevoke, WindowOpen, WindowClose,
 		EnrollRequest, EnrollApprove, EnrollReject, EnrollExpire,
 		CertIssue, CertRevoke, DeviceSuspend, DeviceResume, DeviceHold, DeviceResync, Heartbeat, DeviceIdentity,
@@ -66,6 +75,7 @@ func Actions() []string {
 		CommandRequest, CommandApprove, CommandReject, CommandCancel, CommandSign, CommandResult, CommandExpire,
 		PolicyPublish, RootPublish, AuthorityActivate, AuthorityRetire,
 		IssuingStop, IssuingAsk, IssuingStart, IssuingKeep,
+		ApprovalRequest, ApprovalVote, ApprovalVoid,
 		Access, Restore, Behind,
 	}
 }

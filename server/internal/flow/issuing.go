@@ -27,6 +27,7 @@ type Issuing struct {
 
 // StartRequest is a person's wish that certificates are issued again.
 type StartRequest struct {
+	ID        string    `json:"id"`     // of the request, see /api/approvals
 	Digest    string    `json:"digest"` // what a decision names
 	AskedBy   string    `json:"asked_by"`
 	ExpiresAt time.Time `json:"expires_at"`
@@ -44,7 +45,7 @@ func (f *Flow) Issuing(ctx context.Context) (*Issuing, error) {
 	}
 	ask, err := approval.Get(ctx, f.d.Read(), stop.ApprovalID)
 	if err == nil && ask.State == approval.Open && f.d.Now().Before(ask.ExpiresAt.Time()) {
-		out.Start = &StartRequest{Digest: ask.Digest, AskedBy: ask.Requester, ExpiresAt: ask.ExpiresAt.Time()}
+		out.Start = &StartRequest{ID: ask.ID, Digest: ask.Digest, AskedBy: ask.Requester, ExpiresAt: ask.ExpiresAt.Time()}
 	}
 	return out, err
 }
@@ -96,58 +97,34 @@ func (f *Flow) AskToStart(ctx context.Context, by authz.By, reason string) (*Sta
 		if err != nil {
 			return err
 		}
-		ask, err := approval.Place(ctx, tx, approval.Ask{Kind: approval.Issuing, SubjectID: stop.StopID, Action: action, Required: 1, Requester: by.Person, TTL: startTTL})
+		ask, err := approval.Place(ctx, tx, approval.Ask{Kind: approval.Issuing, SubjectID: stop.StopID, Action: action, Required: 1, Requester: by.Person, AccountID: by.AccountID, Reason: reason, TTL: startTTL})
 		if err != nil {
 			return err
 		}
 		if err := pki.AskedToStart(ctx, tx, stop, ask.ID); err != nil {
 			return err
 		}
-		asked = &StartRequest{Digest: ask.Digest, AskedBy: ask.Requester, ExpiresAt: ask.ExpiresAt.Time()}
+		asked = &StartRequest{ID: ask.ID, Digest: ask.Digest, AskedBy: ask.Requester, ExpiresAt: ask.ExpiresAt.Time()}
 		return audit.Write(ctx, tx, by.Actor, audit.Entry{Action: audit.IssuingAsk, ObjectKind: "issuing", ObjectID: stop.StopID, Reason: reason,
 			Details: map[string]string{"digest": ask.Digest, "approval": ask.ID}})
 	})
 	return asked, err
 }
 
-// ReviewStart records a second person's decision about starting again, and carries
-// it out. It lifts the stop that was asked about, and no later one.
-func (f *Flow) ReviewStart(ctx context.Context, by authz.By, decision Decision) (started bool, err error) {
-	err = f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
-		started = false
-		if err := by.Still(ctx, tx); err != nil {
-			return err
-		}
-		stop, err := pki.CurrentStop(ctx, tx)
-		switch {
-		case err != nil:
-			return err
-		case stop.StopID == "":
-			return pki.ErrNotStopped
-		case stop.ApprovalID == "":
-			return pki.ErrNoStart
-		}
-		ask, err := approval.Cast(ctx, tx, stop.ApprovalID, approval.Vote{
-			Person: by.Person, AccountID: by.AccountID, Approve: decision.Approve, Digest: decision.Digest, Reason: decision.Reason,
-		})
-		if err != nil {
-			return err
-		}
-		entry := audit.Entry{Action: audit.IssuingKeep, ObjectKind: "issuing", ObjectID: stop.StopID, Reason: decision.Reason,
-			Details: map[string]string{"digest": ask.Digest, "approval": ask.ID, "asked_by": ask.Requester}}
-		if ask.State == approval.Approved {
-			entry.Action, started = audit.IssuingStart, true
-			if err := approval.Execute(ctx, tx, ask.ID); err != nil {
-				return err
-			}
-			if err := pki.StartIssuing(ctx, tx, stop.StopID, ask.ID); err != nil {
-				return err
-			}
-		}
-		return audit.Write(ctx, tx, by.Actor, entry)
-	})
-	if errors.Is(err, db.ErrConflict) {
-		err = approval.ErrClosed
+// openIssuing lifts the stop that was asked about, and no later one.
+func (f *Flow) openIssuing(ctx context.Context, tx db.Tx, r *approval.Request, _ bool) (*deed, error) {
+	stop, err := pki.CurrentStop(ctx, tx)
+	if err != nil {
+		return nil, err
 	}
-	return started && err == nil, err
+	if stop.StopID != r.SubjectID || stop.ApprovalID != r.ID {
+		return nil, approval.ErrClosed
+	}
+	return &deed{
+		entry: audit.Entry{ObjectKind: "issuing", ObjectID: stop.StopID, Details: map[string]string{"stopped_by": stop.StoppedBy}},
+		done:  audit.IssuingStart, refused: audit.IssuingKeep,
+		do: func(ctx context.Context, tx db.Tx, _ verdict) error {
+			return pki.StartIssuing(ctx, tx, stop.StopID, r.ID)
+		},
+	}, nil
 }

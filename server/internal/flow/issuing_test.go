@@ -20,10 +20,10 @@ func (w *world) starting() {
 	w.Helper()
 	asked, err := w.AskToStart(w.Context(), w.by, "found the fault")
 	w.must(err)
-	started, err := w.ReviewStart(w.Context(), w.maker, flow.Decision{Approve: true, Digest: asked.Digest, Reason: "seen"})
+	state, err := w.Decide(w.Context(), w.maker, asked.ID, flow.Decision{Approve: true, Digest: asked.Digest, Reason: "seen"})
 	w.must(err)
-	if !started {
-		w.Fatal("it did not start")
+	if state != approval.Executed {
+		w.Fatalf("it did not start: %s", state)
 	}
 }
 
@@ -100,20 +100,20 @@ func TestStartingAgainTakesTwo(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(w *world) {
 		ctx := w.Context()
-		review := func(by authz.By, digest string, approve bool) error {
-			_, err := w.ReviewStart(ctx, by, flow.Decision{Approve: approve, Digest: digest, Reason: "x"})
+		decide := func(by authz.By, asked *flow.StartRequest, digest string, approve bool) error {
+			_, err := w.Decide(ctx, by, asked.ID, flow.Decision{Approve: approve, Digest: digest, Reason: "x"})
 			return err
+		}
+		stopped := func(want bool) {
+			w.Helper()
+			if s, err := w.Issuing(ctx); err != nil || s.Stopped != want {
+				w.Errorf("it stands as %+v, %v", s, err)
+			}
 		}
 		if _, err := w.AskToStart(ctx, w.by, "x"); !errors.Is(err, pki.ErrNotStopped) {
 			w.Errorf("asked without a stop: %v", err)
 		}
-		if err := review(w.maker, "x", true); !errors.Is(err, pki.ErrNotStopped) {
-			w.Errorf("decided without a stop: %v", err)
-		}
 		w.must(w.StopIssuing(ctx, w.by, "x"))
-		if err := review(w.maker, "x", true); !errors.Is(err, pki.ErrNoStart) {
-			w.Errorf("decided though nobody asked: %v", err)
-		}
 		first, err := w.AskToStart(ctx, w.by, "one")
 		w.must(err)
 		second, err := w.AskToStart(ctx, w.by, "another") // takes its place
@@ -121,39 +121,44 @@ func TestStartingAgainTakesTwo(t *testing.T) {
 		alias := person("alice2", "a2", "Alice")
 		for name, c := range map[string]struct {
 			by     authz.By
+			asked  *flow.StartRequest
 			digest string
 			want   error
 		}{
-			"who asked":                    {w.by, second.Digest, approval.ErrOwn},
-			"another account of who asked": {alias, second.Digest, approval.ErrOwn},
-			"of what was asked before":     {w.maker, first.Digest, approval.ErrDigest},
-			"nobody":                       {authz.By{}, second.Digest, authz.ErrDenied},
+			"who asked":                    {w.by, second, second.Digest, approval.ErrOwn},
+			"another account of who asked": {alias, second, second.Digest, approval.ErrOwn},
+			"of what was asked before":     {w.maker, second, first.Digest, approval.ErrDigest},
+			"what was asked before":        {w.maker, first, first.Digest, approval.ErrClosed},
+			"nobody":                       {authz.By{}, second, second.Digest, authz.ErrDenied},
+			"the host":                     {authz.Host("test"), second, second.Digest, authz.ErrDenied},
 		} {
-			if err := review(c.by, c.digest, true); !errors.Is(err, c.want) {
+			if err := decide(c.by, c.asked, c.digest, true); !errors.Is(err, c.want) {
 				w.Errorf("%s: %v", name, err)
 			}
 		}
-		if _, err := w.ReviewStart(ctx, w.maker, flow.Decision{Approve: true, Digest: second.Digest}); !errors.Is(err, approval.ErrNoReason) {
-			w.Errorf("without a reason: %v", err)
-		}
-		w.must(review(w.maker, second.Digest, false)) // rejected
+		w.must(decide(w.maker, second, second.Digest, false)) // rejected
 		if s, err := w.Issuing(ctx); err != nil || !s.Stopped || s.Start != nil {
 			w.Errorf("after a refusal: %+v, %v", s, err)
 		}
-		if err := review(w.maker, second.Digest, true); !errors.Is(err, approval.ErrClosed) {
+		if err := decide(w.maker, second, second.Digest, true); !errors.Is(err, approval.ErrClosed) {
 			w.Errorf("after a refusal: %v", err)
 		}
 		late, err := w.AskToStart(ctx, w.by, "x")
 		w.must(err)
 		w.clock.Add(25 * time.Hour)
-		if err := review(w.maker, late.Digest, true); !errors.Is(err, approval.ErrExpired) {
+		if err := decide(w.maker, late, late.Digest, true); !errors.Is(err, approval.ErrExpired) {
 			w.Errorf("after a day: %v", err)
 		}
+		stopped(true)
 		w.starting()
+		stopped(false)
 		w.must(w.StopIssuing(ctx, w.by, "x")) // a later stop is another one
-		if err := review(w.maker, late.Digest, true); !errors.Is(err, pki.ErrNoStart) {
-			w.Errorf("an old agreement: %v", err)
+		for _, old := range []*flow.StartRequest{first, second, late} {
+			if err := decide(w.maker, old, old.Digest, true); !errors.Is(err, approval.ErrClosed) {
+				w.Errorf("an agreement to an earlier stop: %v", err)
+			}
 		}
+		stopped(true)
 		for _, act := range []func() error{
 			func() error { return w.StopIssuing(ctx, w.by, "") },
 			func() error { _, err := w.AskToStart(ctx, w.by, ""); return err },

@@ -18,8 +18,6 @@ var (
 	ErrStoppedAlready = errors.New("issuing is stopped already")
 	// ErrNotStopped says that there is nothing to start again.
 	ErrNotStopped = errors.New("issuing is not stopped")
-	// ErrNoStart says that nobody asked to start again.
-	ErrNoStart = errors.New("nobody asked to start issuing again")
 )
 
 // Stop is the stop in force. The zero one is none.

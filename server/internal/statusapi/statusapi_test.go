@@ -272,6 +272,7 @@ func TestAStopIsToldToDevicesAndPeople(t *testing.T) {
 		Issuing struct {
 			Stopped bool `json:"stopped"`
 			Start   struct {
+				ID     string `json:"id"`
 				Digest string `json:"digest"`
 			} `json:"start"`
 		} `json:"issuing"`
@@ -282,7 +283,7 @@ func TestAStopIsToldToDevicesAndPeople(t *testing.T) {
 	if !ca.Issuing.Stopped || len(ca.Lists) != 3 {
 		t.Errorf("it stands as %+v", ca)
 	}
-	w.reviewer.Must("POST", "/api/ca/start-issuing/review", map[string]string{"decision": "approve", "digest": ca.Issuing.Start.Digest, "reason": "seen"}, nil)
+	w.reviewer.Must("POST", "/api/approvals/"+ca.Issuing.Start.ID+"/review", map[string]string{"decision": "approve", "digest": ca.Issuing.Start.Digest, "reason": "seen"}, nil)
 	if _, p, err := d.Renew(); err != nil || p != nil {
 		t.Errorf("a renewal after it: %v %v", p, err)
 	}
