@@ -71,6 +71,11 @@ test-heavy: ## run the heavy suites; HEAVY_ROUNDS=N says how long
 	test/postgres/ensure postgresql
 	$(WITH_DB) go test -count=1 -tags heavy -timeout $(if $(filter-out 1,$(HEAVY_ROUNDS)),60m,15m) ./test/heavy/... ./server/internal/pki ./server/internal/flow
 
+.PHONY: test-boundary
+test-boundary: ## let OpenSSL and NSS judge what the server tells of its certificates; installs them
+	test/postgres/ensure judges
+	go test -count=1 -tags boundary -timeout 5m ./test/boundary
+
 .PHONY: bench
 bench: build fleetsim ## measure against the goals, each beside a bare reference; BENCH=1,4 ROUNDS=5 DEVICES=10000 BENCH_FLAGS=-short
 	test/postgres/ensure postgresql
@@ -108,6 +113,7 @@ vet: ## run go vet, for Linux and for Windows
 	go vet ./...
 	go vet -tags heavy ./test/... ./server/internal/pki ./server/internal/flow
 	go vet -tags failpoints ./shared/failpoint
+	go vet -tags boundary ./test/boundary
 	GOOS=windows go vet ./agent/... ./server/... ./shared/...
 
 .PHONY: lint

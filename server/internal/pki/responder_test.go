@@ -237,8 +237,10 @@ func TestWithoutTheInventoryNothingIsSaid(t *testing.T) {
 		request := w.question(ca, serialOf(c), nil)
 		gone, cancel := context.WithCancel(w.Context())
 		cancel()
-		if reply, err := r.Answer(gone, request); err == nil && !bytes.Equal(reply.DER, status.TryLater) || err != nil && !bytes.Equal(reply.DER, status.TryLater) {
-			w.Errorf("the read failed, and it was said: %x", reply.DER)
+		for range 20 { // some end before the read, and some in it
+			if reply, _ := r.Answer(gone, request); !bytes.Equal(reply.DER, status.TryLater) {
+				w.Errorf("the read failed, and it was said: %x", reply.DER)
+			}
 		}
 		w.must(w.d.Write(w.Context(), func(ctx context.Context, tx db.Tx) error { return tx.SetBehind(ctx, "test") }))
 		if reply, err := r.Answer(w.Context(), request); err == nil || !bytes.Equal(reply.DER, status.TryLater) {
