@@ -13,6 +13,12 @@
 // ones are active at once; later ones are published first, so that devices learn of
 // them before they meet what they issue.
 //
+// Which certificates are revoked is told to others by lists (Lists) and by answers
+// (Responder), for each authority that is believed. Both say what the inventory says,
+// are signed outside of any transaction, and are checked before they leave. While
+// issuing is stopped (MayIssue) no certificate of a device is recorded, and so none
+// leaves; what revocation is told by goes on.
+//
 // A certificate is built from a template of ours and takes nothing from a request
 // but the public key. Before it leaves, other code checks it against the
 // template, and it is recorded in the transaction that hands it out: no

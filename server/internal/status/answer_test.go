@@ -179,6 +179,14 @@ func TestAnAnswerThatSaysAnythingElseDoesNotLeave(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	unknown := want
+	unknown.Standing, unknown.Reason, unknown.RevokedAt = Unknown, 0, time.Time{}
+	known := unknown
+	known.Standing = Good
+	der := must(SignAnswer(responder, issuer.Certificate, known))
+	if err := LintAnswer(der, responder.Certificate, issuer.Certificate, unknown); !errors.Is(err, ErrLint) {
+		t.Errorf("good instead of unknown: %v", err)
+	}
 	asked := want
 	asked.Nonce = tlv(0x04, []byte{2})
 	if err := LintAnswer(good, responder.Certificate, issuer.Certificate, asked); !errors.Is(err, ErrLint) {
