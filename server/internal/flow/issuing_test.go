@@ -201,7 +201,7 @@ func TestAStopHoldsFromTheMomentItIsAcknowledged(t *testing.T) {
 		w.must(w.StopIssuing(context.Background(), w.by, "x"))
 		after := w.count("certificates", "kind = 'device'")
 		go func() {
-			for range begun { //nolint:revive // only makes room
+			for range begun { // only makes room
 			}
 		}()
 		at.Wait()

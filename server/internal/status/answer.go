@@ -3,7 +3,6 @@ package status
 import (
 	"crypto"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // G505: RFC 6960 section 4.2.1 names the responder by it; nothing rests on it
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -56,7 +55,7 @@ var (
 // SignAnswer writes and signs an answer by a responder (ECDSA on P-256) whose
 // certificate the issuer signed. It has passed LintAnswer.
 func SignAnswer(responder certs.CA, issuer *x509.Certificate, a Answer) ([]byte, error) {
-	keyHash, err := hashOfKey(crypto.SHA1, responder.Certificate)
+	keyHash, err := hashOfKey(crypto.SHA1, responder.Certificate) // RFC 6960 section 4.2.1 names it by SHA-1; nothing rests on it
 	if err != nil {
 		return nil, err
 	}
@@ -157,10 +156,6 @@ func hashOfKey(hash crypto.Hash, c *x509.Certificate) ([]byte, error) {
 	}
 	if _, err := encoding.Unmarshal(c.RawSubjectPublicKeyInfo, &spki); err != nil {
 		return nil, fmt.Errorf("read a public key: %w", err)
-	}
-	if hash == crypto.SHA1 {
-		sum := sha1.Sum(spki.Key.RightAlign()) //nolint:gosec // G401: as above
-		return sum[:], nil
 	}
 	h := hash.New()
 	h.Write(spki.Key.RightAlign())

@@ -17,7 +17,7 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func must[T any](v T, err error) T {
 	if err != nil {
-		panic(err) //nolint:forbidigo // a test cannot go on
+		panic(err)
 	}
 	return v
 }

@@ -89,7 +89,7 @@ func (w *teller) do(r *http.Request) said {
 // list waits until a list has so many entries.
 func (w *teller) list(name string, entries int) (*x509.RevocationList, said) {
 	w.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) { //nolint:forbidigo // another goroutine makes the list
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		s := w.get("/crl/" + name + ".crl")
 		if s.StatusCode == http.StatusOK {
 			crl, err := x509.ParseRevocationList(s.body)
@@ -125,10 +125,10 @@ func TestARevocationIsToldAtOnceByListAndAnswer(t *testing.T) {
 	}
 	ca := w.DeviceCA().Certificate
 	first, answer := w.list("device", 0)
-	if h := answer.Header; h.Get("Content-Type") != "application/pkix-crl" || h.Get("Cache-Control") != "public, no-transform, must-revalidate, max-age=60" || h.Get("Etag") == "" || h.Get("Last-Modified") == "" || h.Get("Expires") == "" {
+	if h := answer.Header; h.Get("Content-Type") != "application/pkix-crl" || h.Get("Cache-Control") != "public, no-transform, must-revalidate, max-age=60" || h.Get("ETag") == "" || h.Get("Last-Modified") == "" || h.Get("Expires") == "" {
 		t.Errorf("headers %v", h)
 	}
-	if again := w.get("/crl/device.crl", "If-None-Match", `"other", `+answer.Header.Get("Etag")); again.StatusCode != http.StatusNotModified || len(again.body) != 0 {
+	if again := w.get("/crl/device.crl", "If-None-Match", `"other", `+answer.Header.Get("ETag")); again.StatusCode != http.StatusNotModified || len(again.body) != 0 {
 		t.Errorf("asked with its tag: %d, %d octets", again.StatusCode, len(again.body))
 	}
 	asked := question(t, leaf, ca, crypto.SHA256)
@@ -148,18 +148,18 @@ func TestARevocationIsToldAtOnceByListAndAnswer(t *testing.T) {
 	if tell(byGet).Status != ocsp.Good || tell(byPost).Status != ocsp.Good || !bytes.Equal(byGet.body, byPost.body) {
 		t.Error("not good, or not the same answer")
 	}
-	if h := byGet.Header; h.Get("Cache-Control") != "public, no-transform, must-revalidate, max-age=60" || h.Get("Etag") == "" {
+	if h := byGet.Header; h.Get("Cache-Control") != "public, no-transform, must-revalidate, max-age=60" || h.Get("ETag") == "" {
 		t.Errorf("headers %v", h)
 	}
-	if again := w.get(path, "If-None-Match", byGet.Header.Get("Etag")); again.StatusCode != http.StatusNotModified {
+	if again := w.get(path, "If-None-Match", byGet.Header.Get("ETag")); again.StatusCode != http.StatusNotModified {
 		t.Errorf("asked with its tag: %d", again.StatusCode)
 	}
-	if h := byPost.Header; h.Get("Cache-Control") != "no-store" || h.Get("Etag") != "" {
+	if h := byPost.Header; h.Get("Cache-Control") != "no-store" || h.Get("ETag") != "" {
 		t.Errorf("headers %v", h)
 	}
 
 	w.operator.Must("POST", "/api/devices/edge-1/certificate/revoke", map[string]string{"reason": "keyCompromise: stolen"}, nil)
-	if r := tell(w.get(path, "If-None-Match", byGet.Header.Get("Etag"))); r.Status != ocsp.Revoked || r.RevocationReason != ocsp.KeyCompromise {
+	if r := tell(w.get(path, "If-None-Match", byGet.Header.Get("ETag"))); r.Status != ocsp.Revoked || r.RevocationReason != ocsp.KeyCompromise {
 		t.Errorf("after its revocation: %+v", r)
 	}
 	second, _ := w.list("device", 1)
@@ -237,7 +237,7 @@ func TestReadinessFailsWhenAListHasRunOut(t *testing.T) {
 
 func waitFor(t *testing.T, what func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !what(); time.Sleep(50 * time.Millisecond) { //nolint:forbidigo // readiness is asked for anew each second
+	for deadline := time.Now().Add(20 * time.Second); !what(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it did not come")
 		}
