@@ -20,7 +20,7 @@ func (d *DB) Keep(ctx context.Context, query string) error {
 	if _, ok := d.kept.Load(query); ok {
 		return nil
 	}
-	s, err := d.write.DB.PrepareContext(ctx, query) //nolint:sqlclosecheck // it is used until the database is closed
+	s, err := d.write.DB.PrepareContext(ctx, query)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (d *DB) Keep(ctx context.Context, query string) error {
 func (tx Tx) Rows(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	if s, ok := tx.kept.Load(query); ok {
 		if s, ok := s.(*sql.Stmt); ok {
-			return tx.Tx.Tx.StmtContext(ctx, s).QueryContext(ctx, args...)
+			return tx.Tx.Tx.StmtContext(ctx, s).QueryContext(ctx, args...) //nolint:sqlclosecheck // the transaction closes it
 		}
 	}
 	return tx.Tx.Tx.QueryContext(ctx, query, args...)
