@@ -152,6 +152,8 @@ var refusals = []struct {
 	{approval.ErrDigest, httpkit.CodeConflict, true},
 	{approval.ErrOwn, httpkit.CodeForbidden, true},
 	{approval.ErrVoted, httpkit.CodeConflict, true},
+	{approval.ErrVoid, httpkit.CodeConflict, true},
+	{approval.ErrFresh, httpkit.CodeFreshSignIn, true},
 	{approval.ErrNotVoter, httpkit.CodeForbidden, true},
 	{approval.ErrFew, httpkit.CodeConflict, true},
 	{approval.ErrNoReason, httpkit.CodeInvalid, true},

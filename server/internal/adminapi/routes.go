@@ -40,13 +40,16 @@ func (a *API) routes() {
 	noContent := func(path, id, summary string) huma.Operation {
 		return with(http.StatusNoContent, post(path, id, summary))
 	}
+	asks := func(path, id, summary string) huma.Operation {
+		return with(http.StatusAccepted, post(path, id, summary))
+	}
 	d := a.deps.Devices
 	add(a, httpkit.Need(authz.DeviceRead), get("/api/devices", "list-devices", "Devices by device_id"), a.listDevices)
 	add(a, httpkit.Need(authz.DeviceRead), get("/api/devices/{device_id}", "get-device", "All about a device: why it is or is not trusted, and what to do"), a.device)
 	add(a, httpkit.Need(authz.DeviceRevoke), noContent("/api/devices/{device_id}/certificate/revoke", "revoke-device", "End a device and its certificates for good, at once"), deviceAct(d.Revoke))
 	add(a, httpkit.Need(authz.DeviceSuspend), noContent("/api/devices/{device_id}/suspend", "suspend-device", "Stop a device until it is resumed"), deviceAct(d.Suspend))
-	add(a, httpkit.Need(authz.DeviceResume), noContent("/api/devices/{device_id}/resume", "resume-device", "End a suspension"), deviceAct(d.Resume))
-	add(a, httpkit.Need(authz.DeviceResync), noContent("/api/devices/{device_id}/resync", "resync-device", "End a hold after a counter went back"), deviceAct(d.Resync))
+	add(a, httpkit.Need(authz.DeviceResume), asks("/api/devices/{device_id}/resume", "resume-device", "Ask that a suspension ends; others decide"), deviceAsk(d.Resume))
+	add(a, httpkit.Need(authz.DeviceResync), asks("/api/devices/{device_id}/resync", "resync-device", "Ask that a hold after a counter went back ends; others decide"), deviceAsk(d.Resync))
 
 	add(a, httpkit.Need(authz.DeviceRead), get("/api/identity-requests", "list-identity-requests", "What devices ask for, another key: those that wait, the oldest first"), a.listIdentities)
 	add(a, httpkit.Need(authz.IdentityReview), post("/api/devices/{device_id}/identity-review", "review-identity", "Let a device go by another key, or refuse it"), a.reviewIdentity)
@@ -77,6 +80,7 @@ func (a *API) routes() {
 	add(a, httpkit.Need(authz.ApprovalRead), get("/api/approvals", "list-approvals", "What waits, or waited, for people, the oldest first"), a.listApprovals)
 	add(a, httpkit.Need(authz.ApprovalRead), get("/api/approvals/{id}", "get-approval", "A request with exactly what is approved"), a.approval)
 	add(a, httpkit.Need(authz.ApprovalRead), post("/api/approvals/{id}/review", "review-approval", "Agree to a request of any kind, or refuse it"), a.reviewApproval)
+	add(a, httpkit.Need(authz.AccountManage), with(http.StatusNoContent, post("/api/admin/accounts/{id}/reset-factors", "reset-factors", "Take the second factors of an account away; 202 where others decide first")), a.resetFactors)
 
 	add(a, httpkit.Need(authz.PolicyPublish), with(http.StatusCreated, signedDocument(post("/api/policy/bundles", "publish-policy-bundle", "Install a policy bundle that the fleet's owner signed"))), a.publishBundle)
 	add(a, httpkit.Need(authz.FleetRead), get("/api/policy/bundles", "list-policy-bundles", "Policy bundles, the newest first"), a.listBundles)

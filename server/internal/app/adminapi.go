@@ -104,8 +104,8 @@ func (c *Core) adminAPI() *adminapi.API {
 	return adminapi.New(adminapi.Deps{
 		SignIns: c.Admin, Sessions: c.Admin, Accounts: c.Admin, Factors: c.Admin, Devices: r, Enrollments: r, Identities: r, Tokens: r, Commands: r, Policies: r, Fleet: c.fleet,
 		Approvals: r,
-		AuditLog: func(ctx context.Context, f audit.Filter) (audit.Page, error) { return audit.List(ctx, c.DB.Read(), f) },
-		Refused:  c.Refusals.Note, Log: c.Log, Now: c.DB.Now, Version: version.Version,
+		AuditLog:  func(ctx context.Context, f audit.Filter) (audit.Page, error) { return audit.List(ctx, c.DB.Read(), f) },
+		Refused:   c.Refusals.Note, Log: c.Log, Now: c.DB.Now, Version: version.Version,
 	})
 }
 

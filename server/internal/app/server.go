@@ -62,6 +62,9 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 			_ = s.Close()
 		}
 	}()
+	if err = core.Flow.AdoptQuorums(ctx); err != nil {
+		return nil, fmt.Errorf("how many people approve: %w", err)
+	}
 	s.health = health.New(core.DB.Now, core.checks()...)
 	if err = s.surfaces(); err != nil {
 		return nil, err

@@ -52,6 +52,11 @@ const (
 	ApprovalRequest   = "approval.request" // a person, or a setting, asks for what needs others
 	ApprovalVote      = "approval.vote"
 	ApprovalVoid      = "approval.void" // what it rested on is gone
+	ApprovalExpire    = "approval.expire"
+	ApprovalExecute   = "approval.execute"
+	ApprovalRefuse    = "approval.refuse"
+	QuorumRaise       = "quorum.raise"
+	QuorumLower       = "quorum.lower"
 
 	Access  = "access" // refusals by permission
 	Restore = "database.restore"
@@ -70,7 +75,8 @@ func Actions() []string {
 		CertRenew, CertSupersede, IdentityRequest, IdentityApprove, IdentityReject, IdentityExpire,
 		CommandRequest, CommandApprove, CommandReject, CommandCancel, CommandSign, CommandResult, CommandExpire,
 		PolicyPublish, RootPublish, AuthorityActivate, AuthorityRetire,
-		ApprovalRequest, ApprovalVote, ApprovalVoid,
+		ApprovalRequest, ApprovalVote, ApprovalVoid, ApprovalExpire,
+		ApprovalExecute, ApprovalRefuse, QuorumRaise, QuorumLower,
 		Access, Restore, Behind,
 	}
 }

@@ -30,6 +30,8 @@ func TestRolesHoldWhatTheyAreFor(t *testing.T) {
 		DeviceRevoke:      {Operator, Security, Admin},
 		DeviceResume:      {Security},
 		DeviceResync:      {Security},
+		DeviceReview:      {Approver, Security},
+		AccountReview:     {Security, Admin},
 		EnrollmentReview:  {Approver},
 		EnrollTokenRead:   {Operator, Security, Admin},
 		EnrollTokenCreate: {Operator, Admin},

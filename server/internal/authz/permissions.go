@@ -18,6 +18,7 @@ const (
 	DeviceRevoke  Permission = "device:revoke"
 	DeviceResume  Permission = "device:resume"
 	DeviceResync  Permission = "device:resync"
+	DeviceReview  Permission = "device:review" // agree that a device is resumed or resynced
 
 	EnrollmentRead   Permission = "enrollment:read"
 	EnrollmentReview Permission = "enrollment:review"
@@ -46,12 +47,13 @@ const (
 
 	AccountRead   Permission = "account:read"
 	AccountManage Permission = "account:manage"
+	AccountReview Permission = "account:review" // agree to wider rights of others
 	SessionManage Permission = "session:manage" // the sessions of others
 )
 
 var permissions = []Permission{
 	Self,
-	DeviceRead, DeviceSuspend, DeviceRevoke, DeviceResume, DeviceResync,
+	DeviceRead, DeviceSuspend, DeviceRevoke, DeviceResume, DeviceResync, DeviceReview,
 	EnrollmentRead, EnrollmentReview,
 	EnrollTokenRead, EnrollTokenCreate, EnrollTokenRevoke,
 	EnrollWindowOpen, EnrollWindowClose,
@@ -59,7 +61,7 @@ var permissions = []Permission{
 	CommandRead, CommandCreate, CommandCancel, CommandReview,
 	PolicyPublish,
 	FleetRead, ApprovalRead, AuditRead,
-	AccountRead, AccountManage, SessionManage,
+	AccountRead, AccountManage, AccountReview, SessionManage,
 }
 
 // Permissions lists every permission.
@@ -67,3 +69,13 @@ func Permissions() []Permission { return slices.Clone(permissions) }
 
 // Known reports whether p is in the list.
 func (p Permission) Known() bool { return slices.Contains(permissions, p) }
+
+// Widens reports whether p agrees to what others ask for, lets in without being
+// asked, or gives rights. Nobody is given such a right by one person alone.
+func (p Permission) Widens() bool {
+	switch p {
+	case EnrollmentReview, IdentityReview, CommandReview, DeviceReview, AccountReview, AccountManage, EnrollWindowOpen:
+		return true
+	}
+	return false
+}

@@ -59,7 +59,11 @@ type Config struct {
 	EnrollmentReviewTTL        time.Duration `env:"SENTINEL_ENROLLMENT_REVIEW_TTL" default:"72h" min:"1s" max:"720h" doc:"How long an enrollment waits for its review before it lapses."`
 	MaxPendingEnrollments      int           `env:"SENTINEL_MAX_PENDING_ENROLLMENTS" default:"1000" min:"1" max:"100000" doc:"The most enrollments that may wait for a review at once."`
 
-	DualApprovalCommands bool `section:"Commands" env:"SENTINEL_DUAL_APPROVAL_COMMANDS" default:"false" outside_trial:"true" doc:"A command waits until a second person, who may review commands, approves it."`
+	DualApprovalCommands     People        `section:"Approvals: how many people, beside whoever asks. A lower number than the one in force takes effect only once people approved it" env:"SENTINEL_DUAL_APPROVAL_COMMANDS" default:"0" outside_trial:"1" min:"0" max:"9" doc:"How many people approve a command; 0 (or false) lets it go out at once, true means 1."`
+	DualApprovalCertificates int           `env:"SENTINEL_DUAL_APPROVAL_CERTIFICATES" default:"1" min:"1" max:"9" doc:"How many people approve the enrollment of a sensitive device, or that a suspension ends."`
+	DualApprovalIdentity     int           `env:"SENTINEL_DUAL_APPROVAL_IDENTITY" default:"1" min:"1" max:"9" doc:"How many people approve another key of a device, or that a device is released after its counter went back."`
+	ApprovalDelay            time.Duration `env:"SENTINEL_APPROVAL_DELAY" default:"0s" outside_trial:"10m" min:"0s" max:"168h" doc:"How long after its approval a change of who may approve takes effect; until then whoever may vote on it can cancel it."`
+	ApprovalFreshSignIn      time.Duration `env:"SENTINEL_APPROVAL_FRESH_SIGN_IN" default:"0s" outside_trial:"1h" min:"0s" max:"24h" doc:"How long ago the sign-in of a person who approves may be; 0s means any session will do."`
 
 	SessionIdle       time.Duration `section:"People" env:"SENTINEL_SESSION_IDLE" default:"1h" min:"1m" max:"24h" doc:"A session unused for this long ends."`
 	SessionLifetime   time.Duration `env:"SENTINEL_SESSION_LIFETIME" default:"12h" min:"1m" max:"168h" doc:"A session ends after this long, used or not."`
