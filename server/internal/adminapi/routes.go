@@ -40,6 +40,16 @@ func (a *API) routes() {
 	add(a, httpkit.Need(authz.AccountManage), with(http.StatusCreated, post("/api/admin/accounts", "create-account", "Make an account")), a.createAccount)
 	add(a, httpkit.Need(authz.AccountManage), post("/api/admin/accounts/{id}/update", "update-account", "Change role, grants or password, disable or enable"), a.updateAccount)
 
+	add(a, httpkit.Need(authz.AccountManage), get("/api/admin/invitations", "list-invitations", "Invitations that can still be redeemed, the newest first"), a.listInvitations)
+	add(a, httpkit.Need(authz.AccountManage), with(http.StatusCreated, post("/api/admin/invitations", "create-invitation", "Invite a person to make one account; its secret is shown once")), a.createInvitation)
+	add(a, httpkit.Need(authz.AccountManage), with(http.StatusNoContent, post("/api/admin/invitations/{id}/revoke", "revoke-invitation", "Take an invitation back")), a.revokeInvitation)
+	add(a, httpkit.Anonymous, post("/api/admin/invitations/redeem", "redeem-invitation", "Make the account that an invitation is for, and sign in"), a.redeem)
+	add(a, httpkit.Anonymous, post("/api/admin/break-glass", "break-glass", "Open an account with the two sealed codes; a new password is due then"), a.breakGlass)
+
+	add(a, httpkit.Need(authz.APITokenRead), get("/api/admin/api-tokens", "list-api-tokens", "API tokens of machines, the newest first"), a.listAPITokens)
+	add(a, httpkit.Need(authz.APITokenCreate), with(http.StatusCreated, post("/api/admin/api-tokens", "create-api-token", "Make an API token for a machine; its secret is shown once")), a.createAPIToken)
+	add(a, httpkit.Need(authz.APITokenRevoke), with(http.StatusNoContent, post("/api/admin/api-tokens/{id}/revoke", "revoke-api-token", "End an API token at once")), a.revokeAPIToken)
+
 	add(a, httpkit.Need(authz.AuditRead), get("/api/audit", "list-audit", "Audit entries, newest first"), a.listAudit)
 	add(a, httpkit.Need(authz.AuditRead), get("/api/audit/actions", "list-audit-actions", "The actions that entries name"), a.listAuditActions)
 
