@@ -180,9 +180,10 @@ func (s *Service) spendInvitation(ctx context.Context, tx db.Tx, secret []byte, 
 	return row, err
 }
 
-// stands judges an invitation as it is redeemed.
+// stands judges an invitation as it is redeemed. Whether it is still open is judged
+// by the statement that closes it.
 func (r *invitationRow) stands(inviter *Account, name, epoch string, now time.Time) bool {
-	return r.ClosedAt == 0 && now.Before(r.ExpiresAt.Time()) && r.Epoch == epoch && r.Name == name &&
+	return now.Before(r.ExpiresAt.Time()) && r.Epoch == epoch && r.Name == name &&
 		inviter.Active() && inviter.May(authz.AccountManage)
 }
 
