@@ -258,6 +258,13 @@ func difference(before, after *Account, password bool) map[string]string {
 	return d
 }
 
+// IDOf is the id of the account with a name, in whatever spelling.
+func (s *Service) IDOf(ctx context.Context, name string) (string, error) {
+	name, _ = normalName(name)
+	row, err := accountBy(ctx, s.d.Read(), "name", name)
+	return row.ID, err
+}
+
 func yesNo(b bool) string {
 	if b {
 		return "yes"

@@ -27,12 +27,28 @@ func (a *API) routes() {
 	add(a, self, with(http.StatusNoContent, post("/api/admin/totp/remove", "remove-totp", "Take the code generator and the recovery codes away")), a.removeTOTP)
 	add(a, self, post("/api/admin/recovery-codes", "new-recovery-codes", "Replace the recovery codes; they are shown once"), a.newRecoveryCodes)
 
+	add(a, self, post("/api/admin/passkeys/register/options", "passkey-register-options", "Begin to enroll a passkey"), a.passkeyRegisterOptions)
+	add(a, self, with(http.StatusCreated, passkeyAnswer(post("/api/admin/passkeys/register/verify", "passkey-register-verify", "Enroll the passkey that the browser made"))), a.passkeyRegister)
+	add(a, self, with(http.StatusNoContent, post("/api/admin/passkeys/{id}/remove", "remove-passkey", "Take a passkey of one's own away")), a.removePasskey)
+	add(a, httpkit.Anonymous, post("/api/admin/passkeys/authenticate/options", "passkey-authenticate-options", "Begin to sign in with a passkey"), a.passkeyOptions)
+	add(a, httpkit.Anonymous, passkeyAnswer(post("/api/admin/passkeys/authenticate/verify", "passkey-authenticate-verify", "Sign in with the answer of a passkey")), a.passkeySignIn)
+
 	add(a, self, get("/api/admin/sessions", "list-sessions", "Running sessions: one's own, or all with session:manage"), a.listSessions)
 	add(a, self, with(http.StatusNoContent, post("/api/admin/sessions/{id}/revoke", "revoke-session", "End a session: one's own, or any with session:manage")), a.revokeSession)
 
 	add(a, httpkit.Need(authz.AccountRead), get("/api/admin/accounts", "list-accounts", "Accounts by name"), a.listAccounts)
 	add(a, httpkit.Need(authz.AccountManage), with(http.StatusCreated, post("/api/admin/accounts", "create-account", "Make an account")), a.createAccount)
 	add(a, httpkit.Need(authz.AccountManage), post("/api/admin/accounts/{id}/update", "update-account", "Change role, grants or password, disable or enable"), a.updateAccount)
+
+	add(a, httpkit.Need(authz.AccountManage), get("/api/admin/invitations", "list-invitations", "Invitations that can still be redeemed, the newest first"), a.listInvitations)
+	add(a, httpkit.Need(authz.AccountManage), with(http.StatusCreated, post("/api/admin/invitations", "create-invitation", "Invite a person to make one account; its secret is shown once")), a.createInvitation)
+	add(a, httpkit.Need(authz.AccountManage), with(http.StatusNoContent, post("/api/admin/invitations/{id}/revoke", "revoke-invitation", "Take an invitation back")), a.revokeInvitation)
+	add(a, httpkit.Anonymous, post("/api/admin/invitations/redeem", "redeem-invitation", "Make the account that an invitation is for, and sign in"), a.redeem)
+	add(a, httpkit.Anonymous, post("/api/admin/break-glass", "break-glass", "Open an account with the two sealed codes; a new password is due then"), a.breakGlass)
+
+	add(a, httpkit.Need(authz.APITokenRead), get("/api/admin/api-tokens", "list-api-tokens", "API tokens of machines, the newest first"), a.listAPITokens)
+	add(a, httpkit.Need(authz.APITokenCreate), with(http.StatusCreated, post("/api/admin/api-tokens", "create-api-token", "Make an API token for a machine; its secret is shown once")), a.createAPIToken)
+	add(a, httpkit.Need(authz.APITokenRevoke), with(http.StatusNoContent, post("/api/admin/api-tokens/{id}/revoke", "revoke-api-token", "End an API token at once")), a.revokeAPIToken)
 
 	add(a, httpkit.Need(authz.AuditRead), get("/api/audit", "list-audit", "Audit entries, newest first"), a.listAudit)
 	add(a, httpkit.Need(authz.AuditRead), get("/api/audit/actions", "list-audit-actions", "The actions that entries name"), a.listAuditActions)

@@ -13,6 +13,12 @@ const (
 	FactorRemove      = "factor.remove"
 	FactorsReset      = "factor.reset"
 	PasskeyCloned     = "passkey.cloned"
+	InvitationCreate  = "invitation.create"
+	InvitationRevoke  = "invitation.revoke"
+	APITokenCreate    = "api-token.create"
+	APITokenRevoke    = "api-token.revoke"
+	BreakGlassCreate  = "break-glass.create"
+	BreakGlassUse     = "break-glass.use"
 	SessionRevoke     = "session.revoke"
 	TokenCreate       = "enroll-token.create"
 	TokenRevoke       = "enroll-token.revoke"
@@ -68,6 +74,7 @@ func Actions() []string {
 	return []string{
 		AccountCreate, AccountUpdate, AccountDisable, SignIn, SignInStep, SignOut, SessionRevoke,
 		FactorAdd, FactorRemove, FactorsReset, PasskeyCloned,
+		InvitationCreate, InvitationRevoke, APITokenCreate, APITokenRevoke, BreakGlassCreate, BreakGlassUse,
 		TokenCreate, TokenRevoke, WindowOpen, WindowClose,
 		EnrollRequest, EnrollApprove, EnrollReject, EnrollExpire,
 		CertIssue, CertRevoke, DeviceSuspend, DeviceResume, DeviceHold, DeviceResync, Heartbeat, DeviceIdentity,

@@ -49,6 +49,10 @@ const (
 	AccountManage Permission = "account:manage"
 	AccountReview Permission = "account:review" // agree to wider rights of others
 	SessionManage Permission = "session:manage" // the sessions of others
+
+	APITokenRead   Permission = "api-token:read"
+	APITokenCreate Permission = "api-token:create"
+	APITokenRevoke Permission = "api-token:revoke"
 )
 
 var permissions = []Permission{
@@ -62,7 +66,21 @@ var permissions = []Permission{
 	PolicyPublish,
 	FleetRead, ApprovalRead, AuditRead,
 	AccountRead, AccountManage, AccountReview, SessionManage,
+	APITokenRead, APITokenCreate, APITokenRevoke,
 }
+
+// forMachines are the permissions that an API token may have. Whatever decides on
+// another's wish, lets in, gives back, or manages people is a person's: what is not
+// listed here is.
+var forMachines = []Permission{
+	DeviceRead, DeviceSuspend, DeviceRevoke,
+	EnrollmentRead, EnrollTokenRead, EnrollTokenCreate, EnrollTokenRevoke, EnrollWindowClose,
+	CommandRead, CommandCreate, CommandCancel,
+	PolicyPublish, FleetRead, ApprovalRead, AuditRead,
+}
+
+// ForMachines reports whether an API token may have p.
+func (p Permission) ForMachines() bool { return slices.Contains(forMachines, p) }
 
 // Permissions lists every permission.
 func Permissions() []Permission { return slices.Clone(permissions) }

@@ -42,7 +42,7 @@ var roles = map[Role][]Permission{
 	Security: {
 		Self, DeviceRead, EnrollmentRead, FleetRead, ApprovalRead, AuditRead, AccountRead,
 		EnrollTokenRead, EnrollTokenRevoke, EnrollWindowOpen, EnrollWindowClose,
-		DeviceSuspend, DeviceRevoke, DeviceResume, DeviceResync, DeviceReview, AccountReview, SessionManage,
+		DeviceSuspend, DeviceRevoke, DeviceResume, DeviceResync, DeviceReview, AccountReview, SessionManage, APITokenRead, APITokenRevoke,
 		CommandRead, CommandCancel,
 	},
 
@@ -52,7 +52,7 @@ var roles = map[Role][]Permission{
 		Self, DeviceRead, EnrollmentRead, FleetRead, ApprovalRead, AuditRead,
 		EnrollTokenRead, EnrollTokenCreate, EnrollTokenRevoke,
 		DeviceSuspend, DeviceRevoke, EnrollWindowClose,
-		AccountRead, AccountManage, AccountReview, SessionManage,
+		AccountRead, AccountManage, AccountReview, SessionManage, APITokenRead, APITokenCreate, APITokenRevoke,
 		CommandRead, CommandCreate, CommandCancel, PolicyPublish,
 	},
 }
