@@ -273,7 +273,13 @@ func TestNobodyWidensRightsAlone(t *testing.T) {
 		if !errors.As(err, &waits) || eve.Role != authz.Viewer || len(eve.Grants) != 0 {
 			t.Errorf("a new approver: %+v %v", eve, err)
 		}
-		if len(others.adds) != 7 || len(others.told) != 0 {
+		_, invitation, err := w.Invite(ctx, by, NewInvitation{Name: "mallory", Role: authz.Security})
+		must(t, err)
+		_, c, err := w.Redeem(ctx, Redeeming{Source: "192.0.2.7", Secret: invitation, Name: "mallory", Password: "a phrase of their own"})
+		if err != nil || c.Account.Role != authz.Viewer {
+			t.Errorf("an approver by invitation: %+v %v", c.Account, err)
+		}
+		if len(others.adds) != 8 || len(others.told) != 0 {
 			t.Errorf("asked %v, told %v", others.adds, others.told)
 		}
 		if got, err := w.Update(ctx, by, bob.ID, Change{Role: to(authz.Viewer)}); err != nil || got.Role != authz.Viewer || len(others.told) != 1 {
