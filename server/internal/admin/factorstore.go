@@ -212,3 +212,14 @@ func usePasskey(ctx context.Context, tx db.Tx, id string, before, after int64, c
 	return db.One(tx.NewUpdate().Model((*passkeyRow)(nil)).Set("sign_count = ?", after).Set("credential = ?", credential).Set("used_at = ?", tx.At()).
 		Where("id = ? AND sign_count = ?", id, before).Exec(ctx))
 }
+
+func totpsNotUnder(ctx context.Context, tx db.Tx, kek string) (rows []totpRow, err error) {
+	err = tx.NewSelect().Model(&rows).Where("kek_id <> ?", kek).Scan(ctx)
+	return rows, err
+}
+
+// resealTOTP is db.ErrConflict when the secret does not stand under before any more.
+func resealTOTP(ctx context.Context, tx db.Tx, accountID, before, kek string, sealed []byte) error {
+	return db.One(tx.NewUpdate().Model((*totpRow)(nil)).Set("kek_id = ?", kek).Set("sealed_secret = ?", sealed).
+		Where("account_id = ? AND kek_id = ?", accountID, before).Exec(ctx))
+}

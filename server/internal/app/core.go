@@ -104,7 +104,10 @@ func Open(ctx context.Context, o Options) (_ *Core, err error) {
 	if err = c.services(); err != nil {
 		return nil, err
 	}
-	return c, c.load(ctx)
+	if err = c.load(ctx); err != nil {
+		return nil, err
+	}
+	return c, c.resealAlone(ctx)
 }
 
 // begin checks that the database is one that this server may work on.

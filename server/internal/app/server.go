@@ -110,7 +110,7 @@ func (s *Server) surfaces() error {
 
 	admins := s.adminAPI()
 	guards := admins.Guards()
-	guards[httpkit.KindMonitoring] = httpkit.MonitoringGuard([]byte(s.Config.MetricsToken))
+	guards[httpkit.KindMonitoring] = httpkit.MonitoringGuard([]byte(s.Config.MetricsToken), []byte(s.Config.MetricsTokenPrevious))
 	s.people = httpkit.NewMux(httpkit.Options{Surface: "people", Guards: guards, Limiter: callers, LimitKnown: true, Metrics: metrics, Log: s.Log,
 		CrossSite: &httpkit.CrossSite{Own: func() string { return s.Config.PeopleURL }, Allowed: s.Config.AllowedOrigins}})
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/live", Policy: httpkit.Anonymous}, http.HandlerFunc(httpkit.Live))
