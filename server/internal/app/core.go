@@ -171,7 +171,7 @@ func (c *Core) services() error {
 	}
 	c.Admin, err = admin.New(c.DB, c.Refusals, admin.Settings{
 		JWTSecrets: secrets, Idle: c.Config.SessionIdle, Lifetime: c.Config.SessionLifetime, MinPassword: c.Config.PasswordMinLength,
-		Ring: c.Ring, FleetName: c.Config.FleetName, PeopleURL: func() string { return c.Config.PeopleURL },
+		Ring: c.Ring, FleetName: c.Config.FleetName, PasskeyRoles: roles(c.Config.PasskeyRoles), PeopleURL: func() string { return c.Config.PeopleURL },
 	})
 	if err != nil {
 		return err
@@ -186,6 +186,13 @@ func (c *Core) services() error {
 		CommandSigner: c.commandSigner,
 	})
 	return nil
+}
+
+func roles(names []string) (list []authz.Role) {
+	for _, name := range names {
+		list = append(list, authz.Role(name))
+	}
+	return list
 }
 
 // load brings in authorities and fleet documents. A fleet without a root is

@@ -64,6 +64,7 @@ type Config struct {
 
 	SessionIdle       time.Duration `section:"People" env:"SENTINEL_SESSION_IDLE" default:"1h" min:"1m" max:"24h" doc:"A session unused for this long ends."`
 	SessionLifetime   time.Duration `env:"SENTINEL_SESSION_LIFETIME" default:"12h" min:"1m" max:"168h" doc:"A session ends after this long, used or not."`
+	PasskeyRoles      []string      `env:"SENTINEL_PASSKEY_ROLES" check:"roles" example:"admin,security" doc:"Roles whose accounts must use a passkey once they have one, separated by commas; single accounts can be told to as well."`
 	PasswordMinLength int           `env:"SENTINEL_PASSWORD_MIN_LENGTH" default:"15" min:"12" max:"64" doc:"The fewest characters of a new password."`
 
 	LogLevel        slog.Level    `section:"Running" env:"SENTINEL_LOG_LEVEL" default:"info" oneof:"debug,info,warn,error" doc:"The least severe log lines that are written."`
