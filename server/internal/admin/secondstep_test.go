@@ -376,3 +376,33 @@ func TestFactorsNeedAFreshSignIn(t *testing.T) {
 		t.Errorf("closing an account waits for a sign-in: %v", err)
 	}
 }
+
+// BKP-02: what may have been used after the backup opens nothing.
+func TestARestoreVoidsWhatIsOneTime(t *testing.T) {
+	t.Parallel()
+	dbtest.Both(t, func(t *testing.T, url string) {
+		w := newWorld(t, url)
+		ctx := context.Background()
+		w.account("alice", authz.Operator)
+		code, recovery := w.generator("alice")
+		_, err := w.CreateLocal(ctx, NewAccount{Name: "new", Role: authz.Operator, Password: goodPassword, OneTime: true})
+		must(t, err)
+		must(t, w.d.Write(ctx, func(ctx context.Context, tx db.Tx) error { _, err := tx.NewEpoch(ctx, 0); return err }))
+		if _, _, err := w.SignIn(ctx, attempt("new", goodPassword)); !errors.Is(err, ErrSignIn) {
+			t.Errorf("a one-time password of before: %v", err)
+		}
+		if _, _, err := w.SecondStep(ctx, w.halfSignIn("alice"), step(recovery[0])); !errors.Is(err, ErrCode) {
+			t.Errorf("a recovery code of before: %v", err)
+		}
+		_, c, err := w.SecondStep(ctx, w.halfSignIn("alice"), step(code(w.clock())))
+		must(t, err)
+		by := c.By(authz.Self, "", "")
+		if f, err := w.Factors(ctx, by); err != nil || f.RecoveryLeft != 0 {
+			t.Errorf("%+v %v", f, err)
+		}
+		fresh, err := w.NewRecoveryCodes(ctx, by)
+		must(t, err)
+		_, _, err = w.SecondStep(ctx, w.halfSignIn("alice"), step(fresh[0]))
+		must(t, err)
+	})
+}
