@@ -118,6 +118,9 @@ func (s *Service) open(ctx context.Context, from origin, checked *accountRow, co
 			return errPasskeyNeeded
 		}
 		if row.PasswordOnce == oneTimeFresh {
+			if epoch, err := tx.Epoch(ctx); err != nil || epoch != row.OnceEpoch {
+				return errors.Join(err, ErrSignIn)
+			}
 			row.PasswordOnce = oneTimeUsed
 			if err := updateAccount(ctx, tx, row); err != nil {
 				return err

@@ -48,6 +48,9 @@ const (
 	// elsewhere uses up the count of byAccount, and not its owner's.
 	byKnown  scope = "account-source"
 	bySecond scope = "second-step"
+	// byPasskeySource bounds challenges: rows that anyone can have made.
+	byPasskeySource scope = "passkey-source"
+	byBreakGlass    scope = "break-glass-source"
 )
 
 // pace is how fast attempts of a scope may come.
@@ -59,6 +62,9 @@ type pace struct {
 }
 
 var paces = map[scope]pace{
+	byPasskeySource: {burst: sourceBurst, every: sourceEvery},
+	byBreakGlass:    {burst: accountBurst, every: accountEvery},
+
 	bySource:  {burst: sourceBurst, every: sourceEvery},
 	byAccount: {burst: accountBurst, every: accountEvery, lock: lockFor},
 	byKnown:   {burst: accountBurst, every: accountEvery, lock: lockFor},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/ceremony"
@@ -106,7 +107,10 @@ func Open(ctx context.Context, o Options) (_ *Core, err error) {
 	if err = c.services(); err != nil {
 		return nil, err
 	}
-	return c, c.load(ctx)
+	if err = c.load(ctx); err != nil {
+		return nil, err
+	}
+	return c, c.resealAlone(ctx)
 }
 
 // begin checks that the database is one that this server may work on.
@@ -174,7 +178,7 @@ func (c *Core) services() error {
 	}
 	c.Admin, err = admin.New(c.DB, c.Refusals, admin.Settings{
 		JWTSecrets: secrets, Idle: c.Config.SessionIdle, Lifetime: c.Config.SessionLifetime, MinPassword: c.Config.PasswordMinLength,
-		Ring: c.Ring, FleetName: c.Config.FleetName, PeopleURL: func() string { return c.Config.PeopleURL },
+		Ring: c.Ring, FleetName: c.Config.FleetName, PasskeyRoles: roles(c.Config.PasskeyRoles), PeopleURL: func() string { return c.Config.PeopleURL },
 	})
 	if err != nil {
 		return err
@@ -184,11 +188,23 @@ func (c *Core) services() error {
 		Settings: flow.Settings{
 			RequireReview: c.Config.RequireNewDeviceApproval, ReviewRotations: c.Config.RequireRotationApproval, ReviewTTL: c.Config.EnrollmentReviewTTL, MaxPending: c.Config.MaxPendingEnrollments,
 			CertificateLife: c.Config.DeviceCertLifetime, HeartbeatInterval: c.Config.HeartbeatInterval,
-			BatchWindow: c.Config.HeartbeatBatchWindow, BatchSize: c.Config.HeartbeatBatchSize, Doors: c.doors, ReviewCommands: c.Config.DualApprovalCommands,
+			BatchWindow: c.Config.HeartbeatBatchWindow, BatchSize: c.Config.HeartbeatBatchSize, Doors: c.doors,
+			People: map[approval.Path]int{
+				approval.Commands: int(c.Config.DualApprovalCommands), approval.Certificates: c.Config.DualApprovalCertificates, approval.Identities: c.Config.DualApprovalIdentity,
+			},
+			ApprovalDelay: c.Config.ApprovalDelay, FreshSignIn: c.Config.ApprovalFreshSignIn,
 		},
-		CommandSigner: c.commandSigner,
+		CommandSigner: c.commandSigner, Accounts: c.Admin,
 	})
+	c.Admin.OnRights(c.Flow)
 	return nil
+}
+
+func roles(names []string) (list []authz.Role) {
+	for _, name := range names {
+		list = append(list, authz.Role(name))
+	}
+	return list
 }
 
 // load brings in authorities and fleet documents. A fleet without a root is

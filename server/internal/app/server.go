@@ -67,6 +67,9 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 			_ = s.Close()
 		}
 	}()
+	if err = core.Flow.AdoptQuorums(ctx); err != nil {
+		return nil, fmt.Errorf("how many people approve: %w", err)
+	}
 	own := s.ServerCertificate()
 	s.health = health.New(core.DB.Now, append(core.checks(), health.Check{Name: "server-certificate", Ask: s.renews(own)})...)
 	if err = s.surfaces(own); err != nil {
@@ -115,8 +118,9 @@ func (s *Server) surfaces(own *pki.ServerCertificate) error {
 
 	admins := s.adminAPI()
 	guards := admins.Guards()
-	guards[httpkit.KindMonitoring] = httpkit.MonitoringGuard([]byte(s.Config.MetricsToken))
-	s.people = httpkit.NewMux(httpkit.Options{Surface: "people", Guards: guards, Limiter: callers, LimitKnown: true, Metrics: metrics, Log: s.Log})
+	guards[httpkit.KindMonitoring] = httpkit.MonitoringGuard([]byte(s.Config.MetricsToken), []byte(s.Config.MetricsTokenPrevious))
+	s.people = httpkit.NewMux(httpkit.Options{Surface: "people", Guards: guards, Limiter: callers, LimitKnown: true, Metrics: metrics, Log: s.Log,
+		CrossSite: &httpkit.CrossSite{Own: func() string { return s.Config.PeopleURL }, Allowed: s.Config.AllowedOrigins}})
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/live", Policy: httpkit.Anonymous}, http.HandlerFunc(httpkit.Live))
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/ready", Policy: httpkit.Anonymous}, httpkit.Ready(s.health.Report))
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/metrics", Policy: httpkit.MonitoringToken}, promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))

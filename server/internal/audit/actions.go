@@ -13,6 +13,13 @@ const (
 	FactorRemove      = "factor.remove"
 	FactorsReset      = "factor.reset"
 	PasskeyCloned     = "passkey.cloned"
+	InvitationCreate  = "invitation.create"
+	InvitationRevoke  = "invitation.revoke"
+	APITokenCreate    = "api-token.create"
+	APITokenRevoke    = "api-token.revoke"
+	BreakGlassCreate  = "break-glass.create"
+	BreakGlassUse     = "break-glass.use"
+	SecretKeyReseal   = "secret-key.reseal"
 	SessionRevoke     = "session.revoke"
 	TokenCreate       = "enroll-token.create"
 	TokenRevoke       = "enroll-token.revoke"
@@ -56,6 +63,11 @@ const (
 	ApprovalRequest   = "approval.request" // a person, or a setting, asks for what needs others
 	ApprovalVote      = "approval.vote"
 	ApprovalVoid      = "approval.void" // what it rested on is gone
+	ApprovalExpire    = "approval.expire"
+	ApprovalExecute   = "approval.execute"
+	ApprovalRefuse    = "approval.refuse"
+	QuorumRaise       = "quorum.raise"
+	QuorumLower       = "quorum.lower"
 
 	Access  = "access" // refusals by permission
 	Restore = "database.restore"
@@ -67,6 +79,7 @@ func Actions() []string {
 	return []string{
 		AccountCreate, AccountUpdate, AccountDisable, SignIn, SignInStep, SignOut, SessionRevoke,
 		FactorAdd, FactorRemove, FactorsReset, PasskeyCloned,
+		InvitationCreate, InvitationRevoke, APITokenCreate, APITokenRevoke, BreakGlassCreate, BreakGlassUse, SecretKeyReseal,
 		TokenCreate, TokenRevoke, WindowOpen, WindowClose,
 		EnrollRequest, EnrollApprove, EnrollReject, EnrollExpire,
 		CertIssue, CertRevoke, DeviceSuspend, DeviceResume, DeviceHold, DeviceResync, Heartbeat, DeviceIdentity,
@@ -75,7 +88,8 @@ func Actions() []string {
 		CommandRequest, CommandApprove, CommandReject, CommandCancel, CommandSign, CommandResult, CommandExpire,
 		PolicyPublish, RootPublish, AuthorityActivate, AuthorityRetire,
 		IssuingStop, IssuingAsk, IssuingStart, IssuingKeep,
-		ApprovalRequest, ApprovalVote, ApprovalVoid,
+		ApprovalRequest, ApprovalVote, ApprovalVoid, ApprovalExpire,
+		ApprovalExecute, ApprovalRefuse, QuorumRaise, QuorumLower,
 		Access, Restore, Behind,
 	}
 }

@@ -36,7 +36,7 @@ var roles = map[Role][]Permission{
 	Approver: {
 		Self, DeviceRead, EnrollmentRead, FleetRead, ApprovalRead,
 		EnrollmentReview, EnrollWindowOpen, EnrollWindowClose,
-		IdentityReview, CommandRead, CommandReview,
+		IdentityReview, DeviceReview, CommandRead, CommandReview,
 		PKIReview,
 	},
 
@@ -44,7 +44,7 @@ var roles = map[Role][]Permission{
 	Security: {
 		Self, DeviceRead, EnrollmentRead, FleetRead, ApprovalRead, AuditRead, AccountRead,
 		EnrollTokenRead, EnrollTokenRevoke, EnrollWindowOpen, EnrollWindowClose,
-		DeviceSuspend, DeviceRevoke, DeviceResume, DeviceResync, SessionManage,
+		DeviceSuspend, DeviceRevoke, DeviceResume, DeviceResync, DeviceReview, AccountReview, SessionManage, APITokenRead, APITokenRevoke,
 		CommandRead, CommandCancel,
 		PKIStop, PKIStart,
 	},
@@ -55,7 +55,7 @@ var roles = map[Role][]Permission{
 		Self, DeviceRead, EnrollmentRead, FleetRead, ApprovalRead, AuditRead,
 		EnrollTokenRead, EnrollTokenCreate, EnrollTokenRevoke,
 		DeviceSuspend, DeviceRevoke, EnrollWindowClose,
-		AccountRead, AccountManage, SessionManage,
+		AccountRead, AccountManage, AccountReview, SessionManage, APITokenRead, APITokenCreate, APITokenRevoke,
 		CommandRead, CommandCreate, CommandCancel, PolicyPublish,
 		PKIStop, PKIStart,
 	},

@@ -36,16 +36,17 @@ type Config struct {
 	PeopleURL         string   `env:"SENTINEL_PEOPLE_URL" check:"url" example:"https://console.example.com" doc:"How people reach it. Empty means the first of SENTINEL_MACHINE_NAMES with the port of SENTINEL_PEOPLE_LISTEN."`
 	PeopleTLSCertFile string   `env:"SENTINEL_PEOPLE_TLS_CERT_FILE" check:"path" example:"/etc/sentinel/console.crt" doc:"The certificate chain (PEM file) for SENTINEL_PEOPLE_LISTEN; empty means plain HTTP."`
 	PeopleTLSKeyFile  string   `env:"SENTINEL_PEOPLE_TLS_KEY_FILE" check:"path" example:"/etc/sentinel/console.key" doc:"The private key (PEM file, mode 0600) of that certificate."`
-	AllowedOrigins    []string `env:"SENTINEL_ALLOWED_ORIGINS" reserved:"true" check:"origins" example:"https://dashboard.example.com" doc:"Origins, besides the console's own, whose scripts may call the admin API, separated by commas. A lone * allows any, and is refused in production."`
+	AllowedOrigins    []string `env:"SENTINEL_ALLOWED_ORIGINS" check:"origins" example:"https://dashboard.example.com" doc:"Origins, besides the console's own, whose scripts may call the admin API, separated by commas. A lone * allows any, and is refused in production."`
 	MachineListen     string   `env:"SENTINEL_MACHINE_LISTEN" default:"127.0.0.1:8443" check:"listen" doc:"Where devices connect, host:port. Always TLS with client certificates."`
 	MachineNames      []string `env:"SENTINEL_MACHINE_NAMES" default:"localhost,127.0.0.1" check:"names" doc:"DNS names and IP addresses in the server's own certificate, separated by commas."`
 	MachineURL        string   `env:"SENTINEL_MACHINE_URL" check:"https-url" example:"https://devices.example.com:8443" doc:"How devices reach it. Empty means the first of SENTINEL_MACHINE_NAMES with the port of SENTINEL_MACHINE_LISTEN."`
 
-	SecretKey         Secret `section:"Secrets: in the trial profile the server makes those that are missing, in its data directory" env:"SENTINEL_SECRET_KEY" secret:"key" required:"outside_trial" doc:"Seals the private keys and other sensitive values that the server stores."`
-	SecretKeyPrevious Secret `env:"SENTINEL_SECRET_KEY_PREVIOUS" secret:"key" doc:"The value before the last change of SENTINEL_SECRET_KEY; it opens, but never seals."`
-	JWTSecret         Secret `env:"SENTINEL_JWT_SECRET" secret:"key" required:"outside_trial" doc:"Signs the tokens of people who are signed in."`
-	JWTSecretPrevious Secret `env:"SENTINEL_JWT_SECRET_PREVIOUS" secret:"key" doc:"The value before the last change of SENTINEL_JWT_SECRET; it verifies, but never signs."`
-	MetricsToken      Secret `env:"SENTINEL_METRICS_TOKEN" secret:"key" required:"outside_trial" doc:"The bearer token that monitoring presents to /metrics."`
+	SecretKey            Secret `section:"Secrets: in the trial profile the server makes those that are missing, in its data directory" env:"SENTINEL_SECRET_KEY" secret:"key" required:"outside_trial" doc:"Seals the private keys and other sensitive values that the server stores."`
+	SecretKeyPrevious    Secret `env:"SENTINEL_SECRET_KEY_PREVIOUS" secret:"key" doc:"The value before the last change of SENTINEL_SECRET_KEY; it opens, but never seals."`
+	JWTSecret            Secret `env:"SENTINEL_JWT_SECRET" secret:"key" required:"outside_trial" doc:"Signs the tokens of people who are signed in."`
+	JWTSecretPrevious    Secret `env:"SENTINEL_JWT_SECRET_PREVIOUS" secret:"key" doc:"The value before the last change of SENTINEL_JWT_SECRET; it verifies, but never signs."`
+	MetricsToken         Secret `env:"SENTINEL_METRICS_TOKEN" secret:"key" required:"outside_trial" doc:"The bearer token that monitoring presents to /metrics."`
+	MetricsTokenPrevious Secret `env:"SENTINEL_METRICS_TOKEN_PREVIOUS" secret:"key" doc:"The value before the last change of SENTINEL_METRICS_TOKEN; it is taken too, until monitoring presents the new one."`
 
 	TrustDomain                string        `section:"Devices" env:"SENTINEL_TRUST_DOMAIN" default:"sentinel.internal" check:"trust-domain" doc:"The SPIFFE trust domain in the names of device certificates. Changing it later means enrolling again."`
 	DeviceCertLifetime         time.Duration `env:"SENTINEL_DEVICE_CERT_LIFETIME" default:"168h" min:"5s" max:"2160h" doc:"How long a device certificate is valid; below 1h only in the trial profile."`
@@ -59,7 +60,11 @@ type Config struct {
 	EnrollmentReviewTTL        time.Duration `env:"SENTINEL_ENROLLMENT_REVIEW_TTL" default:"72h" min:"1s" max:"720h" doc:"How long an enrollment waits for its review before it lapses."`
 	MaxPendingEnrollments      int           `env:"SENTINEL_MAX_PENDING_ENROLLMENTS" default:"1000" min:"1" max:"100000" doc:"The most enrollments that may wait for a review at once."`
 
-	DualApprovalCommands bool `section:"Commands" env:"SENTINEL_DUAL_APPROVAL_COMMANDS" default:"false" outside_trial:"true" doc:"A command waits until a second person, who may review commands, approves it."`
+	DualApprovalCommands     People        `section:"Approvals: how many people, beside whoever asks. A lower number than the one in force takes effect only once people approved it" env:"SENTINEL_DUAL_APPROVAL_COMMANDS" default:"0" outside_trial:"1" min:"0" max:"9" doc:"How many people approve a command; 0 (or false) lets it go out at once, true means 1."`
+	DualApprovalCertificates int           `env:"SENTINEL_DUAL_APPROVAL_CERTIFICATES" default:"1" min:"1" max:"9" doc:"How many people approve the enrollment of a sensitive device, or that a suspension ends."`
+	DualApprovalIdentity     int           `env:"SENTINEL_DUAL_APPROVAL_IDENTITY" default:"1" min:"1" max:"9" doc:"How many people approve another key of a device, or that a device is released after its counter went back."`
+	ApprovalDelay            time.Duration `env:"SENTINEL_APPROVAL_DELAY" default:"0s" outside_trial:"10m" min:"0s" max:"168h" doc:"How long after its approval a change of who may approve takes effect; until then whoever may vote on it can cancel it."`
+	ApprovalFreshSignIn      time.Duration `env:"SENTINEL_APPROVAL_FRESH_SIGN_IN" default:"0s" outside_trial:"1h" min:"0s" max:"24h" doc:"How long ago the sign-in of a person who approves may be; 0s means any session will do."`
 
 	CRLValidity  time.Duration `section:"Revocation" env:"SENTINEL_CRL_VALIDITY" default:"1h" min:"1m" max:"168h" doc:"How long a revocation list (CRL) holds. The server is not ready when one has run out."`
 	CRLInterval  time.Duration `env:"SENTINEL_CRL_INTERVAL" default:"10m" min:"10s" max:"24h" doc:"How often a new one is made; after a revocation it is made at once. At most half of SENTINEL_CRL_VALIDITY."`
@@ -67,6 +72,7 @@ type Config struct {
 
 	SessionIdle       time.Duration `section:"People" env:"SENTINEL_SESSION_IDLE" default:"1h" min:"1m" max:"24h" doc:"A session unused for this long ends."`
 	SessionLifetime   time.Duration `env:"SENTINEL_SESSION_LIFETIME" default:"12h" min:"1m" max:"168h" doc:"A session ends after this long, used or not."`
+	PasskeyRoles      []string      `env:"SENTINEL_PASSKEY_ROLES" check:"roles" example:"admin,security" doc:"Roles whose accounts must use a passkey once they have one, separated by commas; single accounts can be told to as well."`
 	PasswordMinLength int           `env:"SENTINEL_PASSWORD_MIN_LENGTH" default:"15" min:"12" max:"64" doc:"The fewest characters of a new password."`
 
 	LogLevel        slog.Level    `section:"Running" env:"SENTINEL_LOG_LEVEL" default:"info" oneof:"debug,info,warn,error" doc:"The least severe log lines that are written."`
