@@ -142,7 +142,6 @@ type opening struct {
 	account *accountRow
 	method  Method
 	stage   Stage
-	details map[string]string // for the audit log
 }
 
 // openSession makes a session in one transaction with whatever prepare does
@@ -192,9 +191,6 @@ func (s *Service) openSession(ctx context.Context, prepare func(ctx context.Cont
 		}
 		if ended != "" {
 			entry.Details["ended by the session cap"] = ended
-		}
-		for k, v := range o.details {
-			entry.Details[k] = v
 		}
 		return audit.Write(ctx, tx, who, entry)
 	})
