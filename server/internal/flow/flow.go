@@ -35,21 +35,22 @@ type Settings struct {
 
 // Flow carries out the acts.
 type Flow struct {
-	d        *db.DB
-	log      *slog.Logger
-	ring     *seal.Ring
-	pki      *pki.Service
-	policy   *policy.Service
-	refusals *audit.Refusals
-	journal  *device.Journal
-	outside  *db.Outside
-	settings Settings
-	beats    *batcher[beat, int]
-	renewals *batcher[*renewal, *renewed]
-	door     chan struct{} // full while an enrollment is written
-	signer   func() (signing.Signer, error)
-	wake     chan struct{}
-	trees    trees
+	d         *db.DB
+	log       *slog.Logger
+	ring      *seal.Ring
+	pki       *pki.Service
+	policy    *policy.Service
+	refusals  *audit.Refusals
+	journal   *device.Journal
+	outside   *db.Outside
+	settings  Settings
+	beats     *batcher[beat, int]
+	renewals  *batcher[*renewal, *renewed]
+	door      chan struct{} // full while an enrollment is written
+	signer    func() (signing.Signer, error)
+	wake      chan struct{}
+	trees     trees
+	beatCount beatCount
 }
 
 // Parts are what the acts are made of.

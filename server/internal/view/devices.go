@@ -17,6 +17,7 @@ type DeviceFilter struct {
 	State   string
 	Verdict string
 	Label   string // key=value
+	Version string // of the agent
 	Limit   int    // 1 to 500; 0 takes 50
 	After   string // device_id that the page before ended with
 }
@@ -63,6 +64,9 @@ func Devices(ctx context.Context, q bun.IDB, f DeviceFilter, now time.Time) (row
 	}
 	if f.Verdict != "" {
 		sel = sel.Where(verdictAt+" = ?", db.At(now), f.Verdict)
+	}
+	if f.Version != "" {
+		sel = sel.Where("d.agent_version = ?", f.Version)
 	}
 	if f.Label != "" {
 		k, v, ok := strings.Cut(f.Label, "=")

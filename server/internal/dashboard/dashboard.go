@@ -1,0 +1,199 @@
+package dashboard
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/command"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/identity"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/view"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+)
+
+// SignIns opens sessions and finds who is behind a cookie.
+type SignIns interface {
+	SignIn(ctx context.Context, at admin.Attempt) (string, admin.Caller, error)
+	Authenticate(ctx context.Context, token string) (admin.Caller, error)
+	// Alive finds the caller of a session without counting as its use.
+	Alive(ctx context.Context, sessionID string) (admin.Caller, error)
+	SignOut(ctx context.Context, by authz.By, id string) error
+}
+
+// Sessions lists and ends sessions.
+type Sessions interface {
+	Sessions(ctx context.Context, f admin.SessionFilter) ([]admin.Session, string, error)
+	RevokeOwn(ctx context.Context, by authz.By, id string) error
+	RevokeSession(ctx context.Context, by authz.By, id string) error
+}
+
+// Accounts lists, makes and changes accounts.
+type Accounts interface {
+	List(ctx context.Context, after string, limit int) ([]admin.Account, string, error)
+	CreateAccount(ctx context.Context, by authz.By, n admin.NewAccount) (admin.Account, error)
+	Update(ctx context.Context, by authz.By, id string, c admin.Change) (admin.Account, error)
+	ChangePassword(ctx context.Context, by authz.By, current, next string) error
+}
+
+// Devices reads the registry and acts on one device.
+type Devices interface {
+	Devices(ctx context.Context, f view.DeviceFilter) ([]view.DeviceRow, string, error)
+	Device(ctx context.Context, id string) (*view.Device, error)
+	Revoke(ctx context.Context, by authz.By, deviceID, reason string) error
+	Suspend(ctx context.Context, by authz.By, deviceID, reason string) error
+	Resume(ctx context.Context, by authz.By, deviceID, reason string) error
+	Resync(ctx context.Context, by authz.By, deviceID, reason string) error
+}
+
+// Enrollments reads what waits at the door and decides on it.
+type Enrollments interface {
+	Reviews(ctx context.Context, state string, limit int, after string) ([]view.Review, string, error)
+	ReviewOf(ctx context.Context, id string) (*view.Review, error)
+	Review(ctx context.Context, by authz.By, enrollmentID string, d flow.Decision) (protocol.EnrollState, error)
+}
+
+// Identities reads what devices ask for, another key, and decides on it.
+type Identities interface {
+	IdentityRequests(ctx context.Context, state string, limit int, after string) ([]view.IdentityRequest, string, error)
+	IdentityReview(ctx context.Context, by authz.By, deviceID string, d flow.Decision) (identity.State, error)
+}
+
+// Tokens makes, lists and ends enrollment tokens, and opens the window.
+type Tokens interface {
+	Tokens(ctx context.Context, limit int) ([]enroll.Token, error)
+	CreateToken(ctx context.Context, by authz.By, n enroll.NewToken) (*enroll.Token, string, error)
+	RevokeToken(ctx context.Context, by authz.By, id, reason string) error
+	Window(ctx context.Context) (*enroll.Window, error)
+	OpenWindow(ctx context.Context, by authz.By, d time.Duration, reason string) (*enroll.Window, error)
+	CloseWindow(ctx context.Context, by authz.By, reason string) error
+}
+
+// Commands asks for commands, decides on them, and reads what became of them.
+type Commands interface {
+	Commands(ctx context.Context, f view.CommandFilter) ([]view.CommandRow, string, error)
+	Command(ctx context.Context, id string) (*view.Command, error)
+	CommandTargets(ctx context.Context, id, state string, limit int, after string) ([]view.CommandTarget, string, error)
+	SendCommand(ctx context.Context, by authz.By, ask flow.CommandAsk, dry bool) (*flow.CommandPlan, error)
+	CancelCommand(ctx context.Context, by authz.By, id, reason string) (flow.Withdrawal, error)
+	ReviewCommand(ctx context.Context, by authz.By, id string, d flow.Decision) (command.State, error)
+}
+
+// Fleet is what the console shows of the fleet itself.
+type Fleet struct {
+	Name          string
+	FleetID       string
+	MachineURL    string
+	CAFingerprint string
+	RootDigest    string // of the first fleet root
+	BundleVersion int64
+}
+
+// Deps are what the console calls. All are needed.
+type Deps struct {
+	SignIns  SignIns
+	Sessions Sessions
+	Accounts Accounts
+
+	Devices     Devices
+	Enrollments Enrollments
+	Identities  Identities
+	Tokens      Tokens
+	Commands    Commands
+
+	Overview func(ctx context.Context) (*view.Overview, error)
+	Fleet    func(ctx context.Context) (*Fleet, error)
+	Health   func(ctx context.Context) health.Report
+	AuditLog func(ctx context.Context, f audit.Filter) (audit.Page, error)
+	Refused  func(ctx context.Context, who audit.Actor, e audit.Entry) error // records a refusal
+
+	PeopleURL func() string // where people reach this server
+	Log       *slog.Logger
+	Now       func() time.Time
+	Version   string // of the server
+}
+
+// Console is the routes of the console.
+type Console struct {
+	deps    Deps
+	pages   *pages
+	assets  *assets
+	streams *streams
+	routed  []route
+
+	overviewKept kept[*view.Overview]
+}
+
+// New makes the console with all its routes.
+func New(deps Deps) (*Console, error) {
+	c := &Console{deps: deps, streams: newStreams()}
+	var err error
+	if c.assets, err = loadAssets(); err != nil {
+		return nil, err
+	}
+	if c.pages, err = loadPages(c); err != nil {
+		return nil, err
+	}
+	c.routes()
+	return c, nil
+}
+
+// Guards are what a mux needs for the console's routes.
+func (c *Console) Guards() httpkit.Guards { return httpkit.Guards{httpkit.KindConsole: c.guard} }
+
+// Register adds the routes to the surface for people.
+func (c *Console) Register(mux *httpkit.Mux) {
+	for _, r := range c.routed {
+		mux.Handle(r.Route, c.protect(r.handler))
+	}
+}
+
+// Close ends the streams of open pages, so that a listener can stop.
+func (c *Console) Close() { c.streams.close() }
+
+// pagePolicy is what every answer of the console carries: nothing runs, shows or is
+// asked for that this server does not serve itself.
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// protect sets the headers of pages.
+func (c *Console) protect(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", pagePolicy)
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (c *Console) logError(ctx context.Context, err error) {
+	c.deps.Log.LogAttrs(ctx, slog.LevelError, "console", slog.String("request_id", httpkit.RequestID(ctx)), slog.String("error", err.Error()))
+}
+
+// note records a refusal. The request is refused all the same when it cannot be
+// written.
+func (c *Console) note(ctx context.Context, who audit.Actor, e audit.Entry) {
+	if err := c.deps.Refused(ctx, who, e); err != nil {
+		c.logError(ctx, err)
+	}
+}
+
+// writeJSON answers the script.
+func writeJSON(w http.ResponseWriter, v any) {
+	body, err := json.Marshal(v)
+	if err != nil { // types of ours that always encode
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(body)
+}
