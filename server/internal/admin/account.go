@@ -21,6 +21,9 @@ type Account struct {
 	PasswordAt time.Time // of the last change
 	SignedInAt time.Time // zero: never
 	DisabledAt time.Time // zero: active
+
+	MustPasskey bool // once a passkey is enrolled, nothing else opens a session
+	OneTime     bool // the password was chosen by another and is good for one sign-in
 }
 
 // Active reports whether the account may sign in at all.
@@ -45,6 +48,9 @@ type NewAccount struct {
 	Role     authz.Role
 	Grants   []authz.Permission
 	Password string
+	OneTime  bool // the password is good for one sign-in, which sets another
+
+	MustPasskey bool
 }
 
 // Change says what to change of an account. Nil members stay as they are.
@@ -52,8 +58,10 @@ type Change struct {
 	Role     *authz.Role
 	Grants   *[]authz.Permission
 	Disabled *bool
-	Password *string
-	Reason   string // the words of whoever changes it, may be empty
+
+	MustPasskey *bool
+	Password    *string
+	Reason      string // the words of whoever changes it, may be empty
 }
 
 // Refusals of the account rules.
@@ -132,7 +140,7 @@ func normalGrants(grants []authz.Permission) ([]authz.Permission, error) {
 
 // check holds the change to form.
 func (c *Change) check() error {
-	if c.Role == nil && c.Grants == nil && c.Disabled == nil && c.Password == nil {
+	if c.Role == nil && c.Grants == nil && c.Disabled == nil && c.Password == nil && c.MustPasskey == nil {
 		return &InvalidError{"the change", "is empty"}
 	}
 	if c.Role != nil && !c.Role.Known() {
@@ -142,6 +150,11 @@ func (c *Change) check() error {
 		return &InvalidError{"reason", "is longer than 400 bytes"}
 	}
 	return nil
+}
+
+// closesOnly reports whether all that the change does is to disable.
+func (c *Change) closesOnly() bool {
+	return c.Disabled != nil && *c.Disabled && c.Role == nil && c.Grants == nil && c.Password == nil && c.MustPasskey == nil
 }
 
 // apply makes the change and reports whether the account's sessions must end, and
@@ -154,6 +167,9 @@ func (a *Account) apply(c Change, now time.Time) (endSessions, losesAdmin bool) 
 	if c.Grants != nil {
 		a.Grants = *c.Grants
 	}
+	if c.MustPasskey != nil {
+		a.MustPasskey = *c.MustPasskey
+	}
 	switch {
 	case c.Disabled == nil:
 	case *c.Disabled && a.Active():
@@ -164,7 +180,7 @@ func (a *Account) apply(c Change, now time.Time) (endSessions, losesAdmin bool) 
 	if c.Password != nil {
 		a.PasswordAt = now
 	}
-	endSessions = a.Role != before.Role || !slices.Equal(a.Grants, before.Grants) || c.Password != nil || !a.Active()
+	endSessions = a.Role != before.Role || !slices.Equal(a.Grants, before.Grants) || c.Password != nil || a.MustPasskey != before.MustPasskey || !a.Active()
 	admin := func(x *Account) bool { return x.Active() && x.Role == authz.Admin }
 	return endSessions, admin(&before) && !admin(a)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
@@ -19,6 +21,9 @@ func (s *Service) CreateAccount(ctx context.Context, by authz.By, n NewAccount) 
 	if err != nil {
 		return Account{}, err
 	}
+	if err := fresh(by, s.d.Now()); err != nil {
+		return Account{}, err
+	}
 	hash, err := s.newHash(ctx, n.Password, n.Name)
 	if err != nil {
 		return Account{}, err
@@ -32,7 +37,10 @@ func (s *Service) CreateAccount(ctx context.Context, by authz.By, n NewAccount) 
 			ID: tx.NewID(), Name: n.Name, Person: n.Person, PasswordHash: hash,
 			CreatedAt: tx.At(), CreatedBy: string(by.Kind) + ":" + by.ID,
 		}
-		if err := row.take(&Account{Role: n.Role, Grants: n.Grants, PasswordAt: tx.Now}); err != nil {
+		if n.OneTime {
+			row.PasswordOnce = oneTimeFresh
+		}
+		if err := row.take(&Account{Role: n.Role, Grants: n.Grants, PasswordAt: tx.Now, MustPasskey: n.MustPasskey}); err != nil {
 			return err
 		}
 		if err := insertAccount(ctx, tx, row); err != nil {
@@ -54,13 +62,20 @@ func (s *Service) CreateLocal(ctx context.Context, n NewAccount) (Account, error
 }
 
 // Update changes the account with the given id. Whatever changes its rights or
-// its password ends its sessions.
+// its password ends its sessions. Only closing an account needs no fresh sign-in: what
+// protects is never the slow path. A password set here is a one-time password, since
+// another than its owner knows it.
 func (s *Service) Update(ctx context.Context, by authz.By, id string, c Change) (Account, error) {
 	if protocol.CheckID(id) != nil {
 		return Account{}, ErrNotFound
 	}
 	if err := c.check(); err != nil {
 		return Account{}, err
+	}
+	if !c.closesOnly() {
+		if err := fresh(by, s.d.Now()); err != nil {
+			return Account{}, err
+		}
 	}
 	if c.Grants != nil {
 		grants, err := normalGrants(*c.Grants)
@@ -102,7 +117,7 @@ func (s *Service) ChangePassword(ctx context.Context, by authz.By, current, next
 	if err != nil {
 		return err
 	}
-	if err := s.throttle.take(s.d.Now(), by.Source, row.Name); err != nil {
+	if _, err := s.takeSignIn(ctx, by.Source, row.ID, row.Name); err != nil {
 		return err
 	}
 	ok, err := s.hasher.matches(ctx, row.PasswordHash, current[:min(len(current), maxPassword+1)])
@@ -154,7 +169,11 @@ func change(ctx context.Context, tx db.Tx, by authz.By, row *accountRow, c Chang
 		return Account{}, err
 	}
 	if hash != "" {
-		row.PasswordHash = hash
+		row.PasswordHash, row.PasswordOnce = hash, ownPassword
+		if by.AccountID != row.ID {
+			row.PasswordOnce = oneTimeFresh
+		}
+		after.OneTime = row.PasswordOnce != ownPassword
 	}
 	if err := updateAccount(ctx, tx, row); err != nil {
 		return Account{}, err
@@ -164,11 +183,31 @@ func change(ctx context.Context, tx db.Tx, by authz.By, row *accountRow, c Chang
 			return Account{}, err
 		}
 	}
-	entry := audit.Entry{Action: audit.AccountUpdate, ObjectKind: "account", ObjectID: row.Name, Reason: c.Reason, Details: difference(&before, &after, c.Password != nil)}
+	details := difference(&before, &after, c.Password != nil)
+	if err := notifyChange(ctx, tx, by, row.ID, details); err != nil {
+		return Account{}, err
+	}
+	entry := audit.Entry{Action: audit.AccountUpdate, ObjectKind: "account", ObjectID: row.Name, Reason: c.Reason, Details: details}
 	if before.Active() && !after.Active() {
 		entry.Action = audit.AccountDisable
 	}
 	return after, audit.Write(ctx, tx, by.Actor, entry)
+}
+
+// notifyChange keeps what changed for the account's owner.
+func notifyChange(ctx context.Context, tx db.Tx, by authz.By, accountID string, details map[string]string) error {
+	kind := NoticeAccountChanged
+	var words []string
+	for _, what := range slices.Sorted(maps.Keys(details)) {
+		if what == "password" && len(details) == 1 {
+			kind = NoticePasswordChanged
+		}
+		words = append(words, what+": "+details[what])
+	}
+	if len(words) == 0 {
+		return nil
+	}
+	return notify(ctx, tx, accountID, kind, strings.Join(words, "; ")+"; by "+string(by.Kind)+" "+by.ID, by.Source)
 }
 
 // difference tells an auditor what changed.
@@ -188,10 +227,18 @@ func difference(before, after *Account, password bool) map[string]string {
 	say("role", string(before.Role), string(after.Role))
 	say("grants", "["+joined(before.Grants)+"]", "["+joined(after.Grants)+"]")
 	say("state", state(before), state(after))
+	say("must use a passkey", yesNo(before.MustPasskey), yesNo(after.MustPasskey))
 	if password {
 		d["password"] = "changed"
 	}
 	return d
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
 }
 
 // List reads a page of accounts in the order of their names: those after the

@@ -21,13 +21,17 @@ var ErrSignedOut = errors.New("not signed in")
 type Caller struct {
 	Account Account
 	Session Session
+	// Notices are what happened to the account since its sign-in before this one, the
+	// newest first. They come with a sign-in, and with every request of the console.
+	Notices []Notice
 
 	idle time.Duration
 }
 
-// Authenticate finds the caller behind a token, or ErrSignedOut. It records that
-// the session was used, at most about once a minute.
-func (s *Service) Authenticate(ctx context.Context, token string) (Caller, error) {
+// Authenticate finds the caller behind a token that came in via: ErrSignedOut when
+// there is none, ErrHalf when the sign-in misses a step. It records that the session
+// was used, at most about once a minute.
+func (s *Service) Authenticate(ctx context.Context, token string, via Via) (Caller, error) {
 	now := s.d.Now()
 	secret, err := s.keys.open(token, now)
 	if err != nil {
@@ -37,13 +41,28 @@ func (s *Service) Authenticate(ctx context.Context, token string) (Caller, error
 	if err != nil {
 		return Caller{}, err
 	}
+	switch {
+	case row.Via != via:
+		return Caller{}, ErrSignedOut
+	case row.Stage != StageFull:
+		return Caller{}, ErrHalf
+	}
 	if now.Sub(row.SeenAt.Time()) >= seenEvery(s.settings.Idle) {
 		err := s.d.Batch(ctx, func(ctx context.Context, tx db.Tx) error { return touchSession(ctx, tx, row.ID, row.SeenAt) })
 		if err != nil {
 			return Caller{}, err
 		}
 	}
-	return s.caller(row), nil
+	c := s.caller(row)
+	if via == ViaConsole {
+		c.Notices, err = s.Notices(ctx, c)
+	}
+	return c, err
+}
+
+// Notices is what c is told: see Caller.
+func (s *Service) Notices(ctx context.Context, c Caller) ([]Notice, error) {
+	return noticesSince(ctx, s.d.Read(), c.Account.ID, db.At(c.Session.toldFrom))
 }
 
 func (s *Service) live(ctx context.Context, q bun.IDB, column string, value any, now time.Time) (*sessionRow, error) {
@@ -73,7 +92,7 @@ func (c Caller) May(p authz.Permission) bool { return c.Account.May(p) }
 func (c Caller) By(p authz.Permission, source, requestID string) authz.By {
 	who := audit.Actor{Kind: audit.Person, ID: c.Account.Name, Source: source, RequestID: requestID}
 	id, idle := c.Session.ID, c.idle
-	return authz.NewBy(who, c.Account.ID, c.Account.Person, func(ctx context.Context, tx db.Tx) error {
+	by := authz.NewBy(who, c.Account.ID, c.Account.Person, func(ctx context.Context, tx db.Tx) error {
 		row, err := sessionBy(ctx, tx, "id", id)
 		if errors.Is(err, ErrNotFound) {
 			return authz.ErrDenied
@@ -82,11 +101,13 @@ func (c Caller) By(p authz.Permission, source, requestID string) authz.By {
 			return err
 		}
 		session, account := row.session(), row.Account.account()
-		if session.ended(&account, row.EpochNow, tx.Now, idle) != "" || !account.May(p) {
+		if session.ended(&account, row.EpochNow, tx.Now, idle) != "" || session.Stage != StageFull || !account.May(p) {
 			return authz.ErrDenied
 		}
 		return nil
 	})
+	by.SessionID, by.FullAt = id, c.Session.FullAt
+	return by
 }
 
 // agentName is what is kept of a client's name for itself: one printable line.

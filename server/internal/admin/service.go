@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
 )
 
 // Settings of people and their sessions.
@@ -14,6 +16,11 @@ type Settings struct {
 	Idle        time.Duration // a session unused for this long ends
 	Lifetime    time.Duration // a session ends after this long, used or not
 	MinPassword int           // characters of a new password
+
+	Ring         *seal.Ring    // seals what a code generator knows
+	FleetName    string        // as people's authenticator apps show it
+	PeopleURL    func() string // where browsers find the server; the origin of passkeys
+	PasskeyRoles []authz.Role  // whose accounts must use a passkey once they have one
 }
 
 // Service is the domain's one door.
@@ -23,11 +30,13 @@ type Service struct {
 	settings Settings
 	keys     keyRing
 	hasher   *hasher
-	throttle *throttle
 }
 
 // New checks the settings and makes the service.
 func New(d *db.DB, refusals *audit.Refusals, s Settings) (*Service, error) {
+	if s.Ring == nil || s.PeopleURL == nil {
+		return nil, errors.New("admin: a key ring and the URL for people are needed")
+	}
 	if s.Idle <= 0 || s.Lifetime <= 0 || s.MinPassword < 1 {
 		return nil, errors.New("admin: idle time, lifetime and password length must be positive")
 	}
@@ -35,9 +44,5 @@ func New(d *db.DB, refusals *audit.Refusals, s Settings) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := newThrottle()
-	if err != nil {
-		return nil, err
-	}
-	return &Service{d: d, refusals: refusals, settings: s, keys: keys, hasher: newHasher(), throttle: t}, nil
+	return &Service{d: d, refusals: refusals, settings: s, keys: keys, hasher: newHasher()}, nil
 }

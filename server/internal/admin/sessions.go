@@ -84,13 +84,16 @@ func (s *Service) endSession(ctx context.Context, by authz.By, id string, own bo
 	})
 }
 
-// Prune removes sessions that ended long ago. It is for a schedule.
+// Prune removes what is long over: sessions, counts of attempts, challenges,
+// notices, addresses. It is for a schedule. The result counts the sessions.
 func (s *Service) Prune(ctx context.Context) (int64, error) {
 	var n int64
-	err := s.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
+	err := s.d.Batch(ctx, func(ctx context.Context, tx db.Tx) error {
 		var err error
-		n, err = deleteSessions(ctx, tx, tx.At().Add(-keepEnded))
-		return err
+		if n, err = deleteSessions(ctx, tx, tx.At().Add(-keepEnded)); err != nil {
+			return err
+		}
+		return deleteOver(ctx, tx)
 	})
 	return n, err
 }

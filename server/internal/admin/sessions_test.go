@@ -58,7 +58,7 @@ func TestALostRightIsLostAtOnce(t *testing.T) {
 				}
 				must(t, still())
 				must(t, lose(c))
-				if _, err := w.Authenticate(ctx, token); !errors.Is(err, ErrSignedOut) {
+				if _, err := w.Authenticate(ctx, token, ViaProgram); !errors.Is(err, ErrSignedOut) {
 					t.Errorf("the next request: %v", err)
 				}
 				if err := still(); !errors.Is(err, authz.ErrDenied) {
@@ -98,12 +98,12 @@ func TestUseKeepsASessionAndIsWrittenSeldom(t *testing.T) {
 		token, c := w.signIn("alice")
 		begin := c.Session.SeenAt
 		w.pass(30 * time.Second)
-		if c, err := w.Authenticate(ctx, token); err != nil || !c.Session.SeenAt.Equal(begin) {
+		if c, err := w.Authenticate(ctx, token, ViaProgram); err != nil || !c.Session.SeenAt.Equal(begin) {
 			t.Fatalf("half a minute: seen at %v, %v", c.Session.SeenAt, err)
 		}
 		for range 13 { // 55 minutes each: beyond the lifetime in the end
 			w.pass(55 * time.Minute)
-			_, err := w.Authenticate(ctx, token)
+			_, err := w.Authenticate(ctx, token, ViaProgram)
 			over := w.clock().Sub(begin) >= 12*time.Hour
 			if over != errors.Is(err, ErrSignedOut) || !over && err != nil {
 				t.Fatalf("after %v: %v", w.clock().Sub(begin), err)
@@ -122,10 +122,10 @@ func TestAnotherNodeAndAnOlderSecretOpenTheSameSession(t *testing.T) {
 	w.account("alice", authz.Operator)
 	token, _ := w.signIn("alice")
 	old := w.keys[0].secret
-	if _, err := w.node([][]byte{key(t), old}).Authenticate(ctx, token); err != nil {
+	if _, err := w.node([][]byte{key(t), old}).Authenticate(ctx, token, ViaProgram); err != nil {
 		t.Errorf("with the secret as the previous one: %v", err)
 	}
-	if _, err := w.node([][]byte{key(t)}).Authenticate(ctx, token); !errors.Is(err, ErrSignedOut) {
+	if _, err := w.node([][]byte{key(t)}).Authenticate(ctx, token, ViaProgram); !errors.Is(err, ErrSignedOut) {
 		t.Errorf("without it: %v", err)
 	}
 }
@@ -145,11 +145,11 @@ func TestTheOldestSessionGivesWay(t *testing.T) {
 			tokens = append(tokens, token)
 		}
 		for i, token := range tokens {
-			if _, err := w.Authenticate(ctx, token); errors.Is(err, ErrSignedOut) != (i < 3) {
+			if _, err := w.Authenticate(ctx, token, ViaProgram); errors.Is(err, ErrSignedOut) != (i < 3) {
 				t.Errorf("session %d of %d: %v", i+1, len(tokens), err)
 			}
 		}
-		if _, err := w.Authenticate(ctx, bob); err != nil {
+		if _, err := w.Authenticate(ctx, bob, ViaProgram); err != nil {
 			t.Errorf("another's session went with them: %v", err)
 		}
 		live, next, err := w.Sessions(ctx, SessionFilter{AccountID: a.ID})

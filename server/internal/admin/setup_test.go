@@ -12,6 +12,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
 )
 
 const goodPassword = "blue kettles sing at noon"
@@ -26,6 +27,7 @@ type world struct {
 	now time.Time
 
 	hashes int
+	ring   *seal.Ring
 }
 
 func newWorld(t testing.TB, url string) *world {
@@ -40,6 +42,8 @@ func newWorld(t testing.TB, url string) *world {
 	_, err = d.Begin(ctx, "trial")
 	must(t, err)
 	w.d = d
+	w.ring, err = seal.NewRing(key(t))
+	must(t, err)
 	w.Service = w.node([][]byte{key(t)})
 	return w
 }
@@ -49,6 +53,7 @@ func (w *world) node(secrets [][]byte) *Service {
 	w.t.Helper()
 	s, err := New(w.d, audit.NewRefusals(w.d, time.Minute, 100), Settings{
 		JWTSecrets: secrets, Idle: time.Hour, Lifetime: 12 * time.Hour, MinPassword: 15,
+		Ring: w.ring, FleetName: "Test fleet", PeopleURL: func() string { return "http://localhost:8080" },
 	})
 	must(w.t, err)
 	s.hasher.cost = cost{passes: 1, memory: 64, threads: 1}

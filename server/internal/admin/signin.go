@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -14,54 +15,77 @@ import (
 // cause.
 var ErrSignIn = errors.New("name or password is wrong")
 
+// errPasskeyNeeded is a right password of an account that must use its passkey. It
+// is told as ErrSignIn: a guess must not learn that it was right.
+var errPasskeyNeeded = fmt.Errorf("%w: the account signs in with its passkey", ErrSignIn)
+
 // Attempt is one attempt to sign in.
 type Attempt struct {
 	Source    string // network address
 	RequestID string
 	Agent     string // what the client calls itself
+	Via       Via    // what the token is to travel in; "" is ViaProgram
 	Name      string
 	Password  string
 }
 
-// SignIn opens a session and returns the token that carries it, the only time
-// that it is known. It refuses with ErrSignIn or a *ThrottledError. An account
-// that does not exist costs the same work as one that does, and its name is not
-// written anywhere: people type their passwords there.
-func (s *Service) SignIn(ctx context.Context, at Attempt) (string, Caller, error) {
-	name, isName := normalName(at.Name) // "" for what is no name: those share one count
-	if err := s.throttle.take(s.d.Now(), at.Source, name); err != nil {
-		return "", Caller{}, errors.Join(err, s.refused(ctx, at, "", "throttled"))
+func (at *Attempt) from() origin {
+	via := at.Via
+	if via == "" {
+		via = ViaProgram
 	}
-	row, err := s.verify(ctx, name, isName, at.Password)
-	switch {
-	case errors.Is(err, errBusy):
-		return "", Caller{}, &ThrottledError{After: maxHashWait}
-	case errors.Is(err, ErrSignIn):
-		known := ""
-		if row != nil {
-			known = row.Name
-		}
-		return "", Caller{}, errors.Join(err, s.refused(ctx, at, known, "credentials"))
-	case err != nil:
-		return "", Caller{}, err
-	}
-	token, c, err := s.open(ctx, at, row)
-	if err != nil {
-		return "", Caller{}, err
-	}
-	s.throttle.succeeded(name)
-	return token, c, nil
+	return origin{Source: at.Source, RequestID: at.RequestID, Agent: at.Agent, Via: via}
 }
 
-// verify does the same work for every name: one query, one hash.
-func (s *Service) verify(ctx context.Context, name string, isName bool, password string) (*accountRow, error) {
+// origin is where a step of a sign-in comes from.
+type origin struct {
+	Source, RequestID, Agent string
+	Via                      Via
+}
+
+// SignIn opens a session and returns the token that carries it, the only time
+// that it is known. The session's Stage says whether a step is still due. It refuses
+// with ErrSignIn or a *ThrottledError. An account that does not exist costs the same
+// work as one that does, and its name is not written anywhere: people type their
+// passwords there.
+func (s *Service) SignIn(ctx context.Context, at Attempt) (string, Caller, error) {
+	from := at.from()
+	name, isName := normalName(at.Name) // "" for what is no name: those share one count
 	row, err := accountBy(ctx, s.d.Read(), "name", name)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrNotFound) || !isName {
 		row, err = nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return "", Caller{}, err
 	}
+	id, known := "", ""
+	if row != nil {
+		id, known = row.ID, row.Name
+	}
+	counted, err := s.takeSignIn(ctx, at.Source, id, name)
+	if errors.Is(err, ErrThrottled) {
+		return "", Caller{}, errors.Join(err, s.refused(ctx, from, "", "throttled"))
+	}
+	if err != nil {
+		return "", Caller{}, err
+	}
+	token, c, err := "", Caller{}, s.verify(ctx, row, at.Password)
+	if err == nil {
+		token, c, err = s.open(ctx, from, row, counted)
+	}
+	switch {
+	case errors.Is(err, errBusy):
+		return "", Caller{}, &ThrottledError{After: maxHashWait}
+	case errors.Is(err, errPasskeyNeeded):
+		return "", Caller{}, errors.Join(ErrSignIn, s.refused(ctx, from, known, "passkey-needed"))
+	case errors.Is(err, ErrSignIn):
+		return "", Caller{}, errors.Join(err, s.refused(ctx, from, known, "credentials"))
+	}
+	return token, c, err
+}
+
+// verify does the same work for every name: one hash.
+func (s *Service) verify(ctx context.Context, row *accountRow, password string) error {
 	hash := s.hasher.dummy
 	if row != nil {
 		hash = row.PasswordHash
@@ -69,80 +93,156 @@ func (s *Service) verify(ctx context.Context, name string, isName bool, password
 	ok, err := s.hasher.matches(ctx, hash, password[:min(len(password), maxPassword+1)])
 	switch {
 	case err != nil:
-		return nil, err
-	case !ok || row == nil || !isName || row.DisabledAt != 0:
-		return row, ErrSignIn
+		return err
+	case !ok || row == nil || row.DisabledAt != 0 || row.PasswordOnce == oneTimeUsed:
+		return ErrSignIn
 	}
-	return row, nil
+	return nil
 }
 
 // open makes the session of an account whose password was right a moment ago.
-func (s *Service) open(ctx context.Context, at Attempt, checked *accountRow) (string, Caller, error) {
-	now := s.d.Now()
-	secret := newSecret()
-	session := sessionRow{
-		ID: db.NewID(now), SecretHash: hashSecret(secret), AccountID: checked.ID,
-		CreatedAt: db.At(now), SeenAt: db.At(now), ExpiresAt: db.At(now.Add(s.settings.Lifetime)),
-		Source: at.Source, Agent: agentName(at.Agent),
-	}
-	token, err := s.keys.sign(secret, now, session.ExpiresAt.Time())
-	if err != nil {
-		return "", Caller{}, err
-	}
-	var row *accountRow
-	err = s.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
-		var err error
-		if row, err = accountBy(ctx, tx, "id", checked.ID); err != nil {
-			return err
-		}
-		if row.PasswordHash != checked.PasswordHash || row.DisabledAt != 0 {
-			return ErrSignIn // changed while the hash was computed
-		}
-		if session.Epoch, err = tx.Epoch(ctx); err != nil {
-			return err
-		}
-		ended, err := s.makeRoom(ctx, tx, row.ID)
+func (s *Service) open(ctx context.Context, from origin, checked *accountRow, counted attempts) (string, Caller, error) {
+	return s.openSession(ctx, func(ctx context.Context, tx db.Tx, o *opening) error {
+		row, err := accountBy(ctx, tx, "id", checked.ID)
 		if err != nil {
 			return err
 		}
-		if err := insertSession(ctx, tx, &session); err != nil {
+		if row.PasswordHash != checked.PasswordHash || row.PasswordOnce != checked.PasswordOnce || row.DisabledAt != 0 {
+			return ErrSignIn // changed while the hash was computed
+		}
+		has, err := factorsOf(ctx, tx, row.ID)
+		if err != nil {
 			return err
 		}
-		if err := setSignedIn(ctx, tx, row.ID); err != nil {
+		if s.mustPasskey(row) && has.passkeys > 0 {
+			return errPasskeyNeeded
+		}
+		if row.PasswordOnce == oneTimeFresh {
+			row.PasswordOnce = oneTimeUsed
+			if err := updateAccount(ctx, tx, row); err != nil {
+				return err
+			}
+		}
+		o.origin, o.account, o.method = from, row, ByPassword
+		o.stage = due(ByPassword, has.totp, row.PasswordOnce != ownPassword)
+		failures, err := forgetAttempts(ctx, tx, counted)
+		if err != nil || failures <= 1 { // this one is among them
 			return err
 		}
-		who := audit.Actor{Kind: audit.Person, ID: row.Name, Source: at.Source, RequestID: at.RequestID}
-		return audit.Write(ctx, tx, who, audit.Entry{
-			Action: audit.SignIn, ObjectKind: "session", ObjectID: session.ID, Details: ended,
-		})
+		return notify(ctx, tx, row.ID, NoticeFailedSignIns, fmt.Sprintf("%d attempts with a wrong password", failures-1), "")
+	})
+}
+
+// opening is a session about to be made.
+type opening struct {
+	origin
+	account *accountRow
+	method  Method
+	stage   Stage
+	details map[string]string // for the audit log
+}
+
+// openSession makes a session in one transaction with whatever prepare does
+// before. Each has a secret of its own: none outlives a step (ASVS 7.2.4).
+func (s *Service) openSession(ctx context.Context, prepare func(ctx context.Context, tx db.Tx, o *opening) error) (string, Caller, error) {
+	secret := newSecret()
+	var session *sessionRow
+	var notices []Notice
+	err := s.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
+		o := &opening{}
+		if err := prepare(ctx, tx, o); err != nil {
+			return err
+		}
+		life := s.settings.Lifetime
+		if o.stage != StageFull {
+			life = min(life, halfLife)
+		}
+		session = &sessionRow{
+			ID: tx.NewID(), SecretHash: hashSecret(secret), AccountID: o.account.ID, Account: o.account,
+			CreatedAt: tx.At(), SeenAt: tx.At(), ExpiresAt: tx.At().Add(life), Source: o.Source, Agent: agentName(o.Agent),
+			Via: o.Via, Stage: o.stage, Method: o.method, ToldFrom: o.account.SignedInAt,
+		}
+		var err error
+		if session.Epoch, err = tx.Epoch(ctx); err != nil {
+			return err
+		}
+		ended, err := s.makeRoom(ctx, tx, o.account.ID, o.stage == StageFull)
+		if err != nil {
+			return err
+		}
+		if o.stage == StageFull {
+			if err := s.complete(ctx, tx, o, session); err != nil {
+				return err
+			}
+		}
+		if err := insertSession(ctx, tx, session); err != nil {
+			return err
+		}
+		if notices, err = noticesSince(ctx, tx, o.account.ID, session.ToldFrom); err != nil {
+			return err
+		}
+		who := audit.Actor{Kind: audit.Person, ID: o.account.Name, Source: o.Source, RequestID: o.RequestID}
+		entry := audit.Entry{Action: audit.SignIn, ObjectKind: "session", ObjectID: session.ID, Details: map[string]string{"method": string(o.method), "via": string(o.Via)}}
+		if o.stage != StageFull {
+			entry.Action = audit.SignInStep
+			entry.Details["due"] = string(o.stage)
+		}
+		if ended != "" {
+			entry.Details["ended by the session cap"] = ended
+		}
+		for k, v := range o.details {
+			entry.Details[k] = v
+		}
+		return audit.Write(ctx, tx, who, entry)
 	})
 	if err != nil {
 		return "", Caller{}, err
 	}
-	session.Account = row
-	return token, s.caller(&session), nil
+	token, err := s.keys.sign(secret, session.CreatedAt.Time(), session.ExpiresAt.Time())
+	if err != nil {
+		return "", Caller{}, err
+	}
+	c := s.caller(session)
+	if session.Stage == StageFull {
+		c.Notices = notices
+	}
+	return token, c, nil
+}
+
+// complete is what a sign-in with nothing due leaves behind.
+func (s *Service) complete(ctx context.Context, tx db.Tx, o *opening, session *sessionRow) error {
+	session.FullAt = tx.At()
+	if err := setSignedIn(ctx, tx, o.account.ID); err != nil {
+		return err
+	}
+	o.account.SignedInAt = tx.At()
+	return rememberSource(ctx, tx, o.account.ID, sourceOf(o.Source))
 }
 
 // makeRoom ends the oldest sessions so that one more keeps within the cap, and
 // says for the audit log which.
-func (s *Service) makeRoom(ctx context.Context, tx db.Tx, accountID string) (map[string]string, error) {
-	ids, err := oldestSessions(ctx, tx, accountID, maxSessions-1, s.settings.Idle)
+func (s *Service) makeRoom(ctx context.Context, tx db.Tx, accountID string, full bool) (string, error) {
+	keep := maxHalf - 1
+	if full {
+		keep = maxSessions - 1
+	}
+	ids, err := oldestSessions(ctx, tx, accountID, full, keep, s.settings.Idle)
 	if err != nil || len(ids) == 0 {
-		return nil, err
+		return "", err
 	}
 	for _, id := range ids {
 		if err := revokeSession(ctx, tx, id, "session cap"); err != nil {
-			return nil, err
+			return "", err
 		}
 	}
-	return map[string]string{"ended by the session cap": strings.Join(ids, " ")}, nil
+	return strings.Join(ids, " "), nil
 }
 
 // refused records a refusal. Known and unknown names are gathered alike, so that
 // the time to record them tells nothing.
-func (s *Service) refused(ctx context.Context, at Attempt, known, reason string) error {
+func (s *Service) refused(ctx context.Context, from origin, known, reason string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel() // whoever hangs up early is recorded all the same
-	who := audit.Actor{Kind: audit.Anonymous, Source: at.Source, RequestID: at.RequestID}
+	who := audit.Actor{Kind: audit.Anonymous, Source: from.Source, RequestID: from.RequestID}
 	return s.refusals.Note(ctx, who, audit.Entry{Action: audit.SignIn, ObjectKind: "account", ObjectID: known, Reason: reason})
 }

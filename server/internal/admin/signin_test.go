@@ -32,7 +32,7 @@ func TestSigningIn(t *testing.T) {
 		if c.Account.ID != alice.ID || c.Account.SignedInAt.IsZero() && c.Session.AccountName != "alice" {
 			t.Errorf("signed in as %+v", c.Account)
 		}
-		again, err := w.Authenticate(ctx, token)
+		again, err := w.Authenticate(ctx, token, ViaProgram)
 		if err != nil || again.Session.ID != c.Session.ID {
 			t.Errorf("the token does not open its session: %v", err)
 		}
@@ -85,7 +85,7 @@ func TestSigningIn(t *testing.T) {
 			must(t, err)
 			_, err = w.Update(ctx, authz.Host("test"), root.ID, Change{Password: new("another phrase entirely")})
 			must(t, err)
-			if _, _, err := w.open(ctx, attempt("root", goodPassword), row); !errors.Is(err, ErrSignIn) {
+			if _, _, err := w.open(ctx, origin{Source: "192.0.2.7", Via: ViaProgram}, row, attempts{byAccount, row.ID}); !errors.Is(err, ErrSignIn) {
 				t.Fatalf("got %v", err)
 			}
 		})
@@ -113,7 +113,7 @@ func TestSigningIn(t *testing.T) {
 				t.Fatal("the dump is not one")
 			}
 			for word := range strings.FieldsSeq(dump) {
-				if _, err := w.Authenticate(ctx, word); !errors.Is(err, ErrSignedOut) {
+				if _, err := w.Authenticate(ctx, word, ViaProgram); !errors.Is(err, ErrSignedOut) {
 					t.Fatalf("%q opens a session: %v", word, err)
 				}
 			}
@@ -125,7 +125,10 @@ func TestSigningIn(t *testing.T) {
 func dumpAll(t *testing.T, d *db.DB) string {
 	t.Helper()
 	var b strings.Builder
-	for _, table := range []string{"accounts", "sessions", "audit_entries"} {
+	for _, table := range []string{
+		"accounts", "sessions", "audit_entries", "account_totp", "recovery_codes", "account_notices", "attempt_counts", "known_sources",
+		"passkeys", "passkey_challenges", "invitations", "api_tokens", "break_glass",
+	} {
 		var rows []map[string]any
 		must(t, d.Read().NewSelect().TableExpr(table).Scan(context.Background(), &rows))
 		for _, row := range rows {

@@ -21,12 +21,16 @@ type Account struct {
 	PasswordAt time.Time          `json:"password_at" doc:"Last change of the password."`
 	SignedInAt time.Time          `json:"signed_in_at,omitzero" doc:"Last sign-in; absent: never."`
 	DisabledAt time.Time          `json:"disabled_at,omitzero"`
+
+	MustPasskey bool `json:"must_passkey" doc:"Once it has a passkey, its password opens nothing."`
+	OneTime     bool `json:"one_time_password" doc:"Its password is good for one sign-in, which sets another."`
 }
 
 func viewAccount(a *admin.Account) Account {
 	return Account{
 		ID: a.ID, Name: a.Name, Person: a.Person, Role: a.Role, Grants: append([]authz.Permission{}, a.Grants...), Active: a.Active(),
 		CreatedAt: a.CreatedAt, CreatedBy: a.CreatedBy, PasswordAt: a.PasswordAt, SignedInAt: a.SignedInAt, DisabledAt: a.DisabledAt,
+		MustPasskey: a.MustPasskey, OneTime: a.OneTime,
 	}
 }
 
@@ -47,13 +51,16 @@ type createAccountIn struct {
 		Role     authz.Role         `json:"role" enum:"viewer,operator,approver,security,admin"`
 		Grants   []authz.Permission `json:"grants,omitempty" maxItems:"64" nullable:"false"`
 		Password string             `json:"password" maxLength:"256" secret:"true"`
+		OneTime  bool               `json:"one_time_password,omitempty" doc:"The password is good for one sign-in, which sets another."`
+
+		MustPasskey bool `json:"must_passkey,omitempty" doc:"Once it has a passkey, its password opens nothing."`
 	}
 }
 
 func (a *API) createAccount(ctx context.Context, in *createAccountIn) (*accountOut, error) {
 	b := in.Body
 	made, err := a.deps.Accounts.CreateAccount(ctx, acting(ctx), admin.NewAccount{
-		Name: b.Name, Person: b.Person, Role: b.Role, Grants: b.Grants, Password: b.Password,
+		Name: b.Name, Person: b.Person, Role: b.Role, Grants: b.Grants, Password: b.Password, OneTime: b.OneTime, MustPasskey: b.MustPasskey,
 	})
 	if err != nil {
 		return nil, err
@@ -67,15 +74,17 @@ type updateAccountIn struct {
 		Role     *authz.Role         `json:"role,omitempty" enum:"viewer,operator,approver,security,admin"`
 		Grants   *[]authz.Permission `json:"grants,omitempty" maxItems:"64" nullable:"false" doc:"All grants from now on."`
 		Disabled *bool               `json:"disabled,omitempty"`
-		Password *string             `json:"password,omitempty" maxLength:"256" secret:"true"`
+		Password *string             `json:"password,omitempty" maxLength:"256" secret:"true" doc:"It is good for one sign-in, which sets another."`
 		Reason   string              `json:"reason,omitempty" maxLength:"400"`
+
+		MustPasskey *bool `json:"must_passkey,omitempty" doc:"Once it has a passkey, its password opens nothing."`
 	}
 }
 
 func (a *API) updateAccount(ctx context.Context, in *updateAccountIn) (*accountOut, error) {
 	b := in.Body
 	after, err := a.deps.Accounts.Update(ctx, acting(ctx), in.ID, admin.Change{
-		Role: b.Role, Grants: b.Grants, Disabled: b.Disabled, Password: b.Password, Reason: b.Reason,
+		Role: b.Role, Grants: b.Grants, Disabled: b.Disabled, Password: b.Password, Reason: b.Reason, MustPasskey: b.MustPasskey,
 	})
 	if err != nil {
 		return nil, err

@@ -22,7 +22,10 @@ import (
 // SignIns opens sessions and finds who is behind a token.
 type SignIns interface {
 	SignIn(ctx context.Context, at admin.Attempt) (string, admin.Caller, error)
-	Authenticate(ctx context.Context, token string) (admin.Caller, error)
+	SecondStep(ctx context.Context, token string, in admin.SecondStep) (string, admin.Caller, error)
+	SetNewPassword(ctx context.Context, token string, in admin.NewPassword) (string, admin.Caller, error)
+	Authenticate(ctx context.Context, token string, via admin.Via) (admin.Caller, error)
+	Notices(ctx context.Context, c admin.Caller) ([]admin.Notice, error)
 	SignOut(ctx context.Context, by authz.By, id string) error
 }
 
@@ -41,11 +44,22 @@ type Accounts interface {
 	ChangePassword(ctx context.Context, by authz.By, current, next string) error
 }
 
+// FactorActs lists and changes what people prove themselves with beside their
+// passwords.
+type FactorActs interface {
+	Factors(ctx context.Context, by authz.By) (admin.Factors, error)
+	StartTOTP(ctx context.Context, by authz.By) (admin.TOTPSetup, error)
+	ConfirmTOTP(ctx context.Context, by authz.By, code string) ([]string, error)
+	RemoveTOTP(ctx context.Context, by authz.By) error
+	NewRecoveryCodes(ctx context.Context, by authz.By) ([]string, error)
+}
+
 // Deps are what the API calls. All are needed.
 type Deps struct {
 	SignIns  SignIns
 	Sessions Sessions
 	Accounts Accounts
+	Factors  FactorActs
 
 	Devices     Devices
 	Enrollments Enrollments
@@ -82,7 +96,9 @@ func New(deps Deps) *API {
 }
 
 // Guards are what a mux needs for this API's routes.
-func (a *API) Guards() httpkit.Guards { return httpkit.Guards{httpkit.KindPermission: a.guard} }
+func (a *API) Guards() httpkit.Guards {
+	return httpkit.Guards{httpkit.KindPermission: a.guard, httpkit.KindHalf: a.halfGuard}
+}
 
 // Register adds the routes to the surface for people.
 func (a *API) Register(mux *httpkit.Mux) {

@@ -33,8 +33,13 @@ func (a *API) guard(route httpkit.Route, next http.Handler) http.Handler {
 			httpkit.Refuse(w, r, httpkit.CodeUnauthenticated, "")
 			return
 		}
-		c, err := a.deps.SignIns.Authenticate(ctx, token)
+		c, err := a.deps.SignIns.Authenticate(ctx, token, admin.ViaProgram)
 		switch {
+		case errors.Is(err, admin.ErrHalf):
+			entry.Reason = string(httpkit.CodeStepDue)
+			a.note(ctx, from, entry)
+			httpkit.Refuse(w, r, httpkit.CodeStepDue, "")
+			return
 		case errors.Is(err, admin.ErrSignedOut):
 			entry.Reason = string(httpkit.CodeUnauthenticated)
 			a.note(ctx, from, entry)
@@ -54,6 +59,27 @@ func (a *API) guard(route httpkit.Route, next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, callerKey{}, caller{c, by})))
 	})
+}
+
+type halfKey struct{}
+
+// halfGuard hands the token of a sign-in that misses a step to that step, which
+// finds its session or refuses.
+func (a *API) halfGuard(_ httpkit.Route, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, ok := httpkit.Bearer(r)
+		if !ok {
+			httpkit.Refuse(w, r, httpkit.CodeUnauthenticated, "")
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), halfKey{}, token)))
+	})
+}
+
+// halfToken is the token that halfGuard found, "" elsewhere.
+func halfToken(ctx context.Context) string {
+	token, _ := ctx.Value(halfKey{}).(string)
+	return token
 }
 
 // callerOf is who calls. On a route that is open to anyone it is nobody, who may

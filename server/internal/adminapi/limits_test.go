@@ -245,7 +245,7 @@ func (s signIns) SignIn(_ context.Context, at admin.Attempt) (string, admin.Call
 	return "", admin.Caller{}, s.err
 }
 
-func (s signIns) Authenticate(context.Context, string) (admin.Caller, error) {
+func (s signIns) Authenticate(context.Context, string, admin.Via) (admin.Caller, error) {
 	return admin.Caller{}, s.err
 }
 

@@ -22,6 +22,13 @@ var matrix = map[string]struct {
 }{
 	"POST /api/admin/login":                {"anyone", "anonymous", "/api/admin/login", `{"name":"x"}`},
 	"GET /api/openapi.json":                {"anyone", "anonymous", "/api/openapi.json", ""},
+	"POST /api/admin/login/second-step":    {"nobody", "half-signed-in", "/api/admin/login/second-step", `{"code":"x"}`},
+	"POST /api/admin/login/new-password":   {"nobody", "half-signed-in", "/api/admin/login/new-password", `{"password":"x"}`},
+	"GET /api/admin/factors":               {"viewer operator approver security admin", "self", "/api/admin/factors", ""},
+	"POST /api/admin/totp/start":           {"viewer operator approver security admin", "self", "/api/admin/totp/start", ""},
+	"POST /api/admin/totp/confirm":         {"viewer operator approver security admin", "self", "/api/admin/totp/confirm", `{"code":"x"}`},
+	"POST /api/admin/totp/remove":          {"viewer operator approver security admin", "self", "/api/admin/totp/remove", ""},
+	"POST /api/admin/recovery-codes":       {"viewer operator approver security admin", "self", "/api/admin/recovery-codes", ""},
 	"POST /api/admin/logout":               {"viewer operator approver security admin", "self", "/api/admin/logout", ""},
 	"GET /api/admin/me":                    {"viewer operator approver security admin", "self", "/api/admin/me", ""},
 	"POST /api/admin/me/password":          {"viewer operator approver security admin", "self", "/api/admin/me/password", `{"current":"x"}`},
@@ -73,6 +80,7 @@ func TestEveryRouteAgainstEveryRole(t *testing.T) {
 		s.account(string(role), role)
 		callers[string(role)], _ = s.signIn(string(role))
 	}
+	callers["half"] = s.halfSignIn("halfway")
 	gone := s.account("gone", authz.Admin)
 	callers["disabled"], _ = s.signIn("gone")
 	if _, err := s.people.Update(ctx, authz.Host("test"), gone.ID, admin.Change{Disabled: new(true)}); err != nil {
@@ -100,6 +108,9 @@ func TestEveryRouteAgainstEveryRole(t *testing.T) {
 			if c.target == "/api/admin/logout" && slices.Contains(strings.Fields(c.allowed), who) {
 				token, _ = s.signIn(who) // it ends the session
 			}
+			if who == "half" && c.policy == "half-signed-in" {
+				token = s.halfSignIn("halfway")
+			}
 			code := s.code(s.do(method, c.target, token, c.body))
 			want := httpkit.CodeForbidden
 			switch {
@@ -108,7 +119,11 @@ func TestEveryRouteAgainstEveryRole(t *testing.T) {
 					t.Errorf("%s as %s: %s", name, who, code)
 				}
 				continue
-			case slices.Contains([]string{"anonymous", "stranger", "disabled", "revoked"}, who):
+			case c.target == "/api/admin/login/second-step" && who == "half":
+				want = httpkit.CodeWrongCode
+			case who == "half" && c.policy != "half-signed-in":
+				want = httpkit.CodeStepDue // ADM-11
+			case slices.Contains([]string{"anonymous", "stranger", "disabled", "revoked", "half"}, who) || c.policy == "half-signed-in":
 				want = httpkit.CodeUnauthenticated
 			}
 			if code != want {

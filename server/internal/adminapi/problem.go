@@ -120,6 +120,11 @@ var refusals = []struct {
 }{
 	{admin.ErrSignIn, httpkit.CodeSignIn, false},
 	{admin.ErrSignedOut, httpkit.CodeUnauthenticated, false},
+	{admin.ErrHalf, httpkit.CodeStepDue, false},
+	{admin.ErrCode, httpkit.CodeWrongCode, true},
+	{admin.ErrFreshSignIn, httpkit.CodeFreshSignIn, true},
+	{admin.ErrFactorExists, httpkit.CodeConflict, true},
+	{admin.ErrNoFactor, protocol.CodeNotFound, true},
 	{authz.ErrDenied, httpkit.CodeForbidden, false},
 	{admin.ErrNotFound, protocol.CodeNotFound, false},
 	{admin.ErrNameTaken, httpkit.CodeConflict, true},

@@ -15,9 +15,17 @@ func (a *API) routes() {
 	self := httpkit.Need(authz.Self)
 
 	add(a, httpkit.Anonymous, post("/api/admin/login", "login", "Sign in with a password"), a.login)
+	add(a, httpkit.HalfSignedIn, post("/api/admin/login/second-step", "login-second-step", "Complete a sign-in with a code"), a.secondStep)
+	add(a, httpkit.HalfSignedIn, post("/api/admin/login/new-password", "login-new-password", "Complete a sign-in by exchanging a one-time password"), a.newPassword)
 	add(a, self, with(http.StatusNoContent, post("/api/admin/logout", "logout", "End this session")), a.logout)
 	add(a, self, get("/api/admin/me", "me", "Who is signed in, and what they may do"), a.me)
 	add(a, self, with(http.StatusNoContent, post("/api/admin/me/password", "change-password", "Change one's own password; ends all own sessions")), a.changePassword)
+
+	add(a, self, get("/api/admin/factors", "list-factors", "One's own factors"), a.factors)
+	add(a, self, post("/api/admin/totp/start", "start-totp", "Make the secret of a code generator; it is shown once, and counts when confirmed"), a.startTOTP)
+	add(a, self, post("/api/admin/totp/confirm", "confirm-totp", "Put the code generator into use; the recovery codes are shown once"), a.confirmTOTP)
+	add(a, self, with(http.StatusNoContent, post("/api/admin/totp/remove", "remove-totp", "Take the code generator and the recovery codes away")), a.removeTOTP)
+	add(a, self, post("/api/admin/recovery-codes", "new-recovery-codes", "Replace the recovery codes; they are shown once"), a.newRecoveryCodes)
 
 	add(a, self, get("/api/admin/sessions", "list-sessions", "Running sessions: one's own, or all with session:manage"), a.listSessions)
 	add(a, self, with(http.StatusNoContent, post("/api/admin/sessions/{id}/revoke", "revoke-session", "End a session: one's own, or any with session:manage")), a.revokeSession)

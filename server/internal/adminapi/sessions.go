@@ -18,14 +18,21 @@ type Session struct {
 	ExpiresAt time.Time `json:"expires_at"`
 	Source    string    `json:"source" doc:"Network address that signed in."`
 	Agent     string    `json:"agent" doc:"What the client called itself."`
+	Via       admin.Via `json:"via" doc:"console or program: what the token travels in."`
+	Method    string    `json:"method" doc:"How the person proved who they are."`
+	Due       string    `json:"due,omitempty" doc:"The step that the sign-in still misses: second-factor or new-password."`
 	Current   bool      `json:"current" doc:"It is the session of this very request."`
 }
 
 func viewSession(s *admin.Session) Session {
-	return Session{
+	v := Session{
 		ID: s.ID, AccountID: s.AccountID, Account: s.AccountName, CreatedAt: s.CreatedAt, SeenAt: s.SeenAt, ExpiresAt: s.ExpiresAt,
-		Source: s.Source, Agent: s.Agent,
+		Source: s.Source, Agent: s.Agent, Via: s.Via, Method: string(s.Method),
 	}
+	if s.Stage != admin.StageFull {
+		v.Due = string(s.Stage)
+	}
+	return v
 }
 
 type listSessionsIn struct {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pquerna/otp/totp"
 	"golang.org/x/crypto/argon2"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
@@ -21,6 +23,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
@@ -66,12 +69,15 @@ func newSite(t testing.TB, url string) *site {
 	must(t, err)
 	s := &site{t: t, d: d}
 	refusals := audit.NewRefusals(d, time.Minute, 1000)
+	ring, err := seal.NewRing(bytes.Repeat([]byte("r"), 32))
+	must(t, err)
 	s.people, err = admin.New(d, refusals, admin.Settings{
 		JWTSecrets: [][]byte{bytes.Repeat([]byte("k"), 32)}, Idle: time.Hour, Lifetime: 12 * time.Hour, MinPassword: 15,
+		Ring: ring, PeopleURL: func() string { return "http://localhost:8080" },
 	})
 	must(t, err)
 	s.serve(Deps{
-		SignIns: s.people, Sessions: s.people, Accounts: s.people, Refused: refusals.Note,
+		SignIns: s.people, Sessions: s.people, Accounts: s.people, Factors: s.people, Refused: refusals.Note,
 		AuditLog: func(ctx context.Context, f audit.Filter) (audit.Page, error) { return audit.List(ctx, d.Read(), f) },
 	})
 	return s
@@ -119,6 +125,33 @@ func (s *site) signIn(name string) (token, session string) {
 	token, c, err := s.people.SignIn(context.Background(), admin.Attempt{Source: "192.0.2.200", Name: name, Password: goodPassword})
 	must(s.t, err)
 	return token, c.Session.ID
+}
+
+// halfSignIn is the token of a sign-in whose second step is due, of an account that
+// is made when it is not there.
+func (s *site) halfSignIn(name string) string {
+	s.t.Helper()
+	ctx := context.Background()
+	token, c, err := s.people.SignIn(ctx, admin.Attempt{Source: "192.0.2.200", Name: name, Password: goodPassword})
+	if errors.Is(err, admin.ErrSignIn) {
+		s.account(name, authz.Admin)
+		_, c, err = s.people.SignIn(ctx, admin.Attempt{Source: "192.0.2.200", Name: name, Password: goodPassword})
+		must(s.t, err)
+		by := c.By(authz.Self, "", "")
+		setup, err := s.people.StartTOTP(ctx, by)
+		must(s.t, err)
+		code, err := totp.GenerateCode(setup.Secret, time.Now())
+		must(s.t, err)
+		_, err = s.people.ConfirmTOTP(ctx, by, code)
+		must(s.t, err)
+		token, c, err = s.people.SignIn(ctx, admin.Attempt{Source: "192.0.2.200", Name: name, Password: goodPassword})
+		must(s.t, err)
+	}
+	must(s.t, err)
+	if c.Session.Stage != admin.StageSecondFactor {
+		s.t.Fatalf("the second step is not due: %s", c.Session.Stage)
+	}
+	return token
 }
 
 func (s *site) do(method, target, token, body string) *httptest.ResponseRecorder {

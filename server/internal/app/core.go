@@ -168,6 +168,7 @@ func (c *Core) services() error {
 	}
 	c.Admin, err = admin.New(c.DB, c.Refusals, admin.Settings{
 		JWTSecrets: secrets, Idle: c.Config.SessionIdle, Lifetime: c.Config.SessionLifetime, MinPassword: c.Config.PasswordMinLength,
+		Ring: c.Ring, FleetName: c.Config.FleetName, PeopleURL: func() string { return c.Config.PeopleURL },
 	})
 	if err != nil {
 		return err

@@ -7,7 +7,12 @@ const (
 	AccountUpdate     = "account.update"
 	AccountDisable    = "account.disable"
 	SignIn            = "session.sign-in"
+	SignInStep        = "session.sign-in-step" // a step is still due
 	SignOut           = "session.sign-out"
+	FactorAdd         = "factor.add"
+	FactorRemove      = "factor.remove"
+	FactorsReset      = "factor.reset"
+	PasskeyCloned     = "passkey.cloned"
 	SessionRevoke     = "session.revoke"
 	TokenCreate       = "enroll-token.create"
 	TokenRevoke       = "enroll-token.revoke"
@@ -53,7 +58,8 @@ const (
 // Actions lists every action.
 func Actions() []string {
 	return []string{
-		AccountCreate, AccountUpdate, AccountDisable, SignIn, SignOut, SessionRevoke,
+		AccountCreate, AccountUpdate, AccountDisable, SignIn, SignInStep, SignOut, SessionRevoke,
+		FactorAdd, FactorRemove, FactorsReset, PasskeyCloned,
 		TokenCreate, TokenRevoke, WindowOpen, WindowClose,
 		EnrollRequest, EnrollApprove, EnrollReject, EnrollExpire,
 		CertIssue, CertRevoke, DeviceSuspend, DeviceResume, DeviceHold, DeviceResync, Heartbeat, DeviceIdentity,

@@ -3,6 +3,7 @@ package authz
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
@@ -16,6 +17,9 @@ type By struct {
 	audit.Actor
 	AccountID string // of a person
 	Person    string // the human behind the account: two accounts of one are one person
+
+	SessionID string    // of a person
+	FullAt    time.Time // when that session's sign-in was complete; zero: it never was
 
 	check func(ctx context.Context, tx db.Tx) error
 }

@@ -10,6 +10,9 @@ import (
 const (
 	CodeUnauthenticated protocol.Code = "unauthenticated"        // sign in (again)
 	CodeSignIn          protocol.Code = "sign-in-failed"         // name or password is wrong
+	CodeStepDue         protocol.Code = "step-due"               // signed in by half: take the step that is due
+	CodeWrongCode       protocol.Code = "code-wrong"             // the second step failed
+	CodeFreshSignIn     protocol.Code = "fresh-sign-in-needed"   // the sign-in is too long ago for this
 	CodeForbidden       protocol.Code = "forbidden"              // signed in, and not permitted
 	CodeMethod          protocol.Code = "method-not-allowed"     // see Allow
 	CodeMediaType       protocol.Code = "unsupported-media-type" //
@@ -70,6 +73,9 @@ var codes = map[protocol.Code]meaning{
 
 	CodeUnauthenticated: {http.StatusUnauthorized, "Sign in"},
 	CodeSignIn:          {http.StatusUnauthorized, "Name or password is wrong"},
+	CodeStepDue:         {http.StatusUnauthorized, "The sign-in is not complete"},
+	CodeWrongCode:       {http.StatusUnauthorized, "The code is not right"},
+	CodeFreshSignIn:     {http.StatusForbidden, "Sign in again first"},
 	CodeForbidden:       {http.StatusForbidden, "Not permitted"},
 	CodeMethod:          {http.StatusMethodNotAllowed, "The method is not allowed here"},
 	CodeMediaType:       {http.StatusUnsupportedMediaType, "The body has another media type than is taken here"},

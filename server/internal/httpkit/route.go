@@ -18,6 +18,7 @@ const (
 	KindMonitoring Kind = "monitoring"
 	KindPermission Kind = "permission"
 	KindConsole    Kind = "console"
+	KindHalf       Kind = "half-signed-in"
 )
 
 // Policy says who may call a route. The zero Policy is none, and no route has it.
@@ -31,6 +32,7 @@ var (
 	Anonymous       = Policy{kind: KindAnonymous}  // anyone
 	Device          = Policy{kind: KindDevice}     // a device by its certificate
 	MonitoringToken = Policy{kind: KindMonitoring} // whoever holds the monitoring token
+	HalfSignedIn    = Policy{kind: KindHalf}       // whoever holds the token of a sign-in that misses a step; the step checks it
 )
 
 // Need is the policy of a route for people who are signed in and have p.

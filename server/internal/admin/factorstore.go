@@ -1,0 +1,159 @@
+package admin
+
+import (
+	"context"
+	"errors"
+
+	"github.com/uptrace/bun"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+)
+
+// The queries about factors and notices; store.go has the others.
+
+type totpRow struct {
+	bun.BaseModel `bun:"table:account_totp"`
+
+	AccountID   string    `bun:"account_id,pk"`
+	KEKID       string    `bun:"kek_id"`
+	Sealed      []byte    `bun:"sealed_secret"`
+	LastStep    int64     `bun:"last_step"`
+	CreatedAt   db.Micros `bun:"created_at"`
+	ConfirmedAt db.Micros `bun:"confirmed_at"`
+}
+
+type recoveryRow struct {
+	bun.BaseModel `bun:"table:recovery_codes"`
+
+	AccountID string    `bun:"account_id,pk"`
+	CodeHash  []byte    `bun:"code_hash,pk"`
+	UsedAt    db.Micros `bun:"used_at"`
+}
+
+type passkeyRow struct {
+	bun.BaseModel `bun:"table:passkeys"`
+
+	ID         string    `bun:"id,pk"`
+	AccountID  string    `bun:"account_id"`
+	Name       string    `bun:"name"`
+	Credential []byte    `bun:"credential"`
+	SignCount  int64     `bun:"sign_count"`
+	CreatedAt  db.Micros `bun:"created_at"`
+	UsedAt     db.Micros `bun:"used_at"`
+}
+
+func (r *passkeyRow) passkey() Passkey {
+	return Passkey{ID: r.ID, Name: r.Name, CreatedAt: r.CreatedAt.Time(), UsedAt: r.UsedAt.Time()}
+}
+
+type noticeRow struct {
+	bun.BaseModel `bun:"table:account_notices"`
+
+	ID        string     `bun:"id,pk"`
+	AccountID string     `bun:"account_id"`
+	At        db.Micros  `bun:"at"`
+	Kind      NoticeKind `bun:"kind"`
+	Detail    string     `bun:"detail"`
+	Source    string     `bun:"source"`
+}
+
+// owned is what an account has.
+type owned struct {
+	totp               bool
+	passkeys, recovery int
+}
+
+// factorsOf counts the factors of an account.
+func factorsOf(ctx context.Context, q bun.IDB, accountID string) (owned, error) {
+	var row struct{ Totp, Passkeys, Recovery int }
+	err := q.NewSelect().
+		ColumnExpr("(SELECT count(*) FROM account_totp WHERE account_id = ?0 AND confirmed_at <> 0) AS totp", accountID).
+		ColumnExpr("(SELECT count(*) FROM passkeys WHERE account_id = ?0) AS passkeys", accountID).
+		ColumnExpr("(SELECT count(*) FROM recovery_codes WHERE account_id = ?0 AND used_at = 0) AS recovery", accountID).
+		Scan(ctx, &row)
+	return owned{row.Totp > 0, row.Passkeys, row.Recovery}, err
+}
+
+func totpOf(ctx context.Context, q bun.IDB, accountID string) (*totpRow, error) {
+	r := new(totpRow)
+	err := q.NewSelect().Model(r).Where("account_id = ?", accountID).Scan(ctx)
+	if errors.Is(err, db.ErrNotFound) {
+		return nil, ErrNoFactor
+	}
+	return r, err
+}
+
+// putTOTP stores a generator that is not in use yet, in place of another such.
+func putTOTP(ctx context.Context, tx db.Tx, r *totpRow) error {
+	if _, err := tx.NewDelete().Model((*totpRow)(nil)).Where("account_id = ? AND confirmed_at = 0", r.AccountID).Exec(ctx); err != nil {
+		return err
+	}
+	_, err := tx.NewInsert().Model(r).Exec(ctx)
+	return err
+}
+
+func confirmTOTP(ctx context.Context, tx db.Tx, accountID string) error {
+	return db.One(tx.NewUpdate().Model((*totpRow)(nil)).Set("confirmed_at = ?", tx.At()).Where("account_id = ? AND confirmed_at = 0", accountID).Exec(ctx))
+}
+
+// raiseTOTP is db.ErrConflict for a step that is not above the last one used.
+func raiseTOTP(ctx context.Context, tx db.Tx, accountID string, step int64) error {
+	return db.One(tx.NewUpdate().Model((*totpRow)(nil)).Set("last_step = ?", step).Where("account_id = ? AND last_step < ?", accountID, step).Exec(ctx))
+}
+
+// removeTOTP removes generator and recovery codes; ErrNoFactor when there are none.
+func removeTOTP(ctx context.Context, tx db.Tx, accountID string) error {
+	if _, err := tx.NewDelete().Model((*recoveryRow)(nil)).Where("account_id = ?", accountID).Exec(ctx); err != nil {
+		return err
+	}
+	err := db.One(tx.NewDelete().Model((*totpRow)(nil)).Where("account_id = ?", accountID).Exec(ctx))
+	if errors.Is(err, db.ErrConflict) {
+		return ErrNoFactor
+	}
+	return err
+}
+
+// replaceRecovery stores the hashes of new codes in place of all before.
+func replaceRecovery(ctx context.Context, tx db.Tx, accountID string, codes []string) error {
+	if _, err := tx.NewDelete().Model((*recoveryRow)(nil)).Where("account_id = ?", accountID).Exec(ctx); err != nil {
+		return err
+	}
+	rows := make([]recoveryRow, 0, len(codes))
+	for _, code := range codes {
+		rows = append(rows, recoveryRow{AccountID: accountID, CodeHash: codeHash("recovery code of "+accountID, code, recoverySize)})
+	}
+	_, err := tx.NewInsert().Model(&rows).Exec(ctx)
+	return err
+}
+
+// useRecovery is db.ErrConflict for a code that is not there or was used.
+func useRecovery(ctx context.Context, tx db.Tx, accountID string, hash []byte) error {
+	return db.One(tx.NewUpdate().Model((*recoveryRow)(nil)).Set("used_at = ?", tx.At()).
+		Where("account_id = ? AND code_hash = ? AND used_at = 0", accountID, hash).Exec(ctx))
+}
+
+func passkeysOf(ctx context.Context, q bun.IDB, accountID string) (rows []passkeyRow, err error) {
+	err = q.NewSelect().Model(&rows).Where("account_id = ?", accountID).OrderExpr("created_at, id").Scan(ctx)
+	return rows, err
+}
+
+func removePasskeys(ctx context.Context, tx db.Tx, accountID string) error {
+	_, err := tx.NewDelete().Model((*passkeyRow)(nil)).Where("account_id = ?", accountID).Exec(ctx)
+	return err
+}
+
+func insertNotice(ctx context.Context, tx db.Tx, r *noticeRow) error {
+	_, err := tx.NewInsert().Model(r).Exec(ctx)
+	return err
+}
+
+// noticesSince reads what happened after a time, the newest first.
+func noticesSince(ctx context.Context, q bun.IDB, accountID string, after db.Micros) ([]Notice, error) {
+	var rows []noticeRow
+	err := q.NewSelect().Model(&rows).Where("account_id = ? AND at > ?", accountID, after).OrderExpr("at DESC, id DESC").Limit(maxNotices).Scan(ctx)
+	notices := make([]Notice, 0, len(rows))
+	for _, r := range rows {
+		notices = append(notices, Notice{At: r.At.Time(), Kind: r.Kind, Detail: r.Detail, Source: r.Source})
+	}
+	return notices, err
+}
