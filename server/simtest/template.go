@@ -2,11 +2,13 @@ package simtest
 
 import (
 	"context"
+	"encoding/json"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 )
 
@@ -21,10 +23,14 @@ func Found(ctx context.Context, dir string, now time.Time) error {
 		return err
 	}
 	defer func() { _ = n.Close() }()
+	grants, err := json.Marshal(authz.Permissions())
+	if err != nil {
+		return err
+	}
 	return n.core.DB.Write(ctx, func(ctx context.Context, tx db.Tx) error {
 		for _, name := range People { // nobody signs in here, so there are no passwords
-			if _, err := tx.ExecContext(ctx, `INSERT INTO accounts (id, name, person, role, password_hash, created_at, created_by, password_at)
-				VALUES (?, ?, ?, 'admin', '', 0, '', 0)`, name, name, name); err != nil {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO accounts (id, name, person, role, grants, password_hash, created_at, created_by, password_at)
+				VALUES (?, ?, ?, 'admin', ?, '', 0, '', 0)`, name, name, name, string(grants)); err != nil {
 				return err
 			}
 		}

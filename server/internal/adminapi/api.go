@@ -66,6 +66,7 @@ type Deps struct {
 	Identities  Identities
 	Tokens      Tokens
 	Commands    Commands
+	Approvals   Approvals
 	Policies    Policies
 	Fleet       func(ctx context.Context) (*Fleet, error)
 

@@ -148,18 +148,3 @@ func (a *API) cancelCommand(ctx context.Context, in *cancelCommandIn) (*cancelCo
 	done, err := a.deps.Commands.CancelCommand(ctx, acting(ctx), in.ID, in.Body.Reason)
 	return &cancelCommandOut{done}, err
 }
-
-type reviewCommandOut struct {
-	Body struct {
-		State command.State `json:"state"`
-	}
-}
-
-func (a *API) reviewCommand(ctx context.Context, in *reviewIn) (*reviewCommandOut, error) {
-	state, err := a.deps.Commands.ReviewCommand(ctx, acting(ctx), in.ID, flow.Decision{
-		Approve: in.Body.Decision == "approve", Digest: in.Body.Digest, Reason: in.Body.Reason,
-	})
-	out := &reviewCommandOut{}
-	out.Body.State = state
-	return out, err
-}

@@ -35,27 +35,3 @@ func (a *API) enrollment(ctx context.Context, in *IDPath) (*enrollmentOut, error
 	r, err := a.deps.Enrollments.ReviewOf(ctx, in.ID)
 	return &enrollmentOut{r}, err
 }
-
-type reviewIn struct {
-	IDPath
-	Body struct {
-		Decision string `json:"decision" enum:"approve,reject"`
-		Digest   string `json:"digest" maxLength:"64" doc:"Of what was shown: the review's digest."`
-		Reason   string `json:"reason" minLength:"1" maxLength:"400" doc:"Why; it is kept in the audit log."`
-	}
-}
-
-type reviewOut struct {
-	Body struct {
-		State protocol.EnrollState `json:"state"`
-	}
-}
-
-func (a *API) reviewEnrollment(ctx context.Context, in *reviewIn) (*reviewOut, error) {
-	state, err := a.deps.Enrollments.Review(ctx, acting(ctx), in.ID, flow.Decision{
-		Approve: in.Body.Decision == "approve", Digest: in.Body.Digest, Reason: in.Body.Reason,
-	})
-	out := &reviewOut{}
-	out.Body.State = state
-	return out, err
-}

@@ -27,27 +27,3 @@ func (a *API) listIdentities(ctx context.Context, in *listIdentitiesIn) (*listOu
 	}
 	return listOf(list, next, func(r *view.IdentityRequest) view.IdentityRequest { return *r }), nil
 }
-
-type identityReviewIn struct {
-	DevicePath
-	Body struct {
-		Decision string `json:"decision" enum:"approve,reject"`
-		Digest   string `json:"digest" maxLength:"64" doc:"Of what was shown: the request's digest."`
-		Reason   string `json:"reason" minLength:"1" maxLength:"400" doc:"Why; it is kept in the audit log."`
-	}
-}
-
-type identityReviewOut struct {
-	Body struct {
-		State identity.State `json:"state"`
-	}
-}
-
-func (a *API) reviewIdentity(ctx context.Context, in *identityReviewIn) (*identityReviewOut, error) {
-	state, err := a.deps.Identities.IdentityReview(ctx, acting(ctx), in.DeviceID, flow.Decision{
-		Approve: in.Body.Decision == "approve", Digest: in.Body.Digest, Reason: in.Body.Reason,
-	})
-	out := &identityReviewOut{}
-	out.Body.State = state
-	return out, err
-}

@@ -152,6 +152,8 @@ var refusals = []struct {
 	{approval.ErrDigest, httpkit.CodeConflict, true},
 	{approval.ErrOwn, httpkit.CodeForbidden, true},
 	{approval.ErrVoted, httpkit.CodeConflict, true},
+	{approval.ErrNotVoter, httpkit.CodeForbidden, true},
+	{approval.ErrFew, httpkit.CodeConflict, true},
 	{approval.ErrNoReason, httpkit.CodeInvalid, true},
 	{command.ErrUnknown, protocol.CodeNotFound, false},
 	{command.ErrOver, httpkit.CodeConflict, true},

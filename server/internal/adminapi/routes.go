@@ -72,6 +72,12 @@ func (a *API) routes() {
 	add(a, httpkit.Need(authz.CommandCancel), post("/api/commands/{id}/cancel", "cancel-command", "Take a command back, where it does not run yet"), a.cancelCommand)
 	add(a, httpkit.Need(authz.CommandReview), post("/api/commands/{id}/review", "review-command", "Agree to a command, or refuse it"), a.reviewCommand)
 
+	// A vote takes the permission of the request's kind as well, which the
+	// transaction that counts it asks for.
+	add(a, httpkit.Need(authz.ApprovalRead), get("/api/approvals", "list-approvals", "What waits, or waited, for people, the oldest first"), a.listApprovals)
+	add(a, httpkit.Need(authz.ApprovalRead), get("/api/approvals/{id}", "get-approval", "A request with exactly what is approved"), a.approval)
+	add(a, httpkit.Need(authz.ApprovalRead), post("/api/approvals/{id}/review", "review-approval", "Agree to a request of any kind, or refuse it"), a.reviewApproval)
+
 	add(a, httpkit.Need(authz.PolicyPublish), with(http.StatusCreated, signedDocument(post("/api/policy/bundles", "publish-policy-bundle", "Install a policy bundle that the fleet's owner signed"))), a.publishBundle)
 	add(a, httpkit.Need(authz.FleetRead), get("/api/policy/bundles", "list-policy-bundles", "Policy bundles, the newest first"), a.listBundles)
 	add(a, httpkit.Need(authz.FleetRead), get("/api/policy/bundles/{version}", "get-policy-bundle", "A policy bundle with its signed bytes; version 0 is the one in force"), a.bundle)

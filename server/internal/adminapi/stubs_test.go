@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
@@ -70,6 +71,16 @@ func (empty) CancelCommand(context.Context, authz.By, string, string) (flow.With
 	return flow.Withdrawal{}, admin.ErrNotFound
 }
 func (empty) ReviewCommand(context.Context, authz.By, string, flow.Decision) (command.State, error) {
+	return "", admin.ErrNotFound
+}
+
+func (empty) Approvals(context.Context, view.ApprovalFilter) ([]view.Approval, string, error) {
+	return nil, "", nil
+}
+func (empty) Approval(context.Context, string, approval.Voter) (*view.Approval, error) {
+	return nil, admin.ErrNotFound
+}
+func (empty) Decide(context.Context, authz.By, string, flow.Decision) (approval.State, error) {
 	return "", admin.ErrNotFound
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/adminapi"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
@@ -71,6 +72,14 @@ func (r reads) CommandTargets(ctx context.Context, id, state string, limit int, 
 	return view.CommandTargets(ctx, r.core.DB.Read(), id, state, limit, after)
 }
 
+func (r reads) Approvals(ctx context.Context, f view.ApprovalFilter) ([]view.Approval, string, error) {
+	return view.Approvals(ctx, r.core.DB.Read(), f, r.core.DB.Now())
+}
+
+func (r reads) Approval(ctx context.Context, id string, who approval.Voter) (*view.Approval, error) {
+	return view.ApprovalOf(ctx, r.core.DB.Read(), id, who, r.core.DB.Now())
+}
+
 func (r reads) Bundles(ctx context.Context, below int64, limit int) ([]policy.Document, int64, error) {
 	return policy.Bundles(ctx, r.core.DB.Read(), below, limit)
 }
@@ -93,7 +102,7 @@ func (c *Core) fleet(context.Context) (*adminapi.Fleet, error) {
 func (c *Core) adminAPI() *adminapi.API {
 	r := reads{c.Flow, c.Enroll, c}
 	return adminapi.New(adminapi.Deps{
-		SignIns: c.Admin, Sessions: c.Admin, Accounts: c.Admin, Factors: c.Admin, Devices: r, Enrollments: r, Identities: r, Tokens: r, Commands: r, Policies: r, Fleet: c.fleet,
+		SignIns: c.Admin, Sessions: c.Admin, Accounts: c.Admin, Factors: c.Admin, Devices: r, Enrollments: r, Identities: r, Tokens: r, Commands: r, Approvals: r, Policies: r, Fleet: c.fleet,
 		AuditLog: func(ctx context.Context, f audit.Filter) (audit.Page, error) { return audit.List(ctx, c.DB.Read(), f) },
 		Refused:  c.Refusals.Note, Log: c.Log, Now: c.DB.Now, Version: version.Version,
 	})
@@ -102,5 +111,5 @@ func (c *Core) adminAPI() *adminapi.API {
 // OpenAPI is the description of the API, without a server.
 func OpenAPI() []byte {
 	r := reads{}
-	return adminapi.New(adminapi.Deps{Devices: r, Enrollments: r, Identities: r, Tokens: r, Commands: r, Policies: r, Now: time.Now, Version: version.Version}).OpenAPI()
+	return adminapi.New(adminapi.Deps{Devices: r, Enrollments: r, Identities: r, Tokens: r, Commands: r, Approvals: r, Policies: r, Now: time.Now, Version: version.Version}).OpenAPI()
 }

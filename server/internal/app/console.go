@@ -15,7 +15,7 @@ const quietBeats = 5
 func (s *Server) consoleDeps() dashboard.Deps {
 	r := reads{s.Flow, s.Enroll, s.Core}
 	return dashboard.Deps{
-		SignIns: s.Admin, Sessions: s.Admin, Accounts: s.Admin, Devices: r, Enrollments: r, Identities: r, Tokens: r, Commands: r,
+		SignIns: s.Admin, Sessions: s.Admin, Accounts: s.Admin, Factors: s.Admin, Devices: r, Approvals: r, Tokens: r, Commands: r,
 		Overview: s.overview, Fleet: s.consoleFleet, Health: s.health.Ready,
 		AuditLog: func(ctx context.Context, f audit.Filter) (audit.Page, error) { return audit.List(ctx, s.DB.Read(), f) },
 		Refused:  s.Refusals.Note, PeopleURL: func() string { return s.Config.PeopleURL },

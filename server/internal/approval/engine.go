@@ -14,24 +14,32 @@ type Ask struct {
 	Action    []byte // canonical: what exactly is to be done
 	Required  int    // distinct persons
 	Requester string // person, or the machine that asks
+	AccountID string // of the person who asks; "" for a machine
 	Excluded  string // person who made it possible to ask, and so may not approve; "" for none
+	Reason    string // the words of whoever asks
 	TTL       time.Duration
 }
+
+// Electorate says, in the transaction that counts, which person each of the
+// accounts belongs to: of those that are active and may vote on a kind, and of no
+// others.
+type Electorate func(ctx context.Context, tx db.Tx, kind Kind, accounts []string) (persons map[string]string, err error)
 
 // Place stores a request.
 func Place(ctx context.Context, tx db.Tx, a Ask) (*Request, error) {
 	r := &Request{
 		ID: tx.NewID(), Kind: a.Kind, SubjectID: a.SubjectID, Action: a.Action, Digest: Digest(a.Action),
-		Required: max(a.Required, 1), Requester: a.Requester, Excluded: a.Excluded, State: Open,
+		Required: max(a.Required, 1), Requester: a.Requester, AccountID: a.AccountID, Excluded: a.Excluded, Reason: a.Reason, State: Open,
 		CreatedAt: tx.At(), ExpiresAt: tx.At().Add(a.TTL),
 	}
 	return r, insertRequest(ctx, tx, r)
 }
 
 // Cast records a vote and moves the request on. The state that comes back says
-// whether the act may be executed now (Approved).
-func Cast(ctx context.Context, tx db.Tx, id string, v Vote) (*Request, error) {
-	r, err := get(ctx, tx, id)
+// whether the act may be executed now (Approved). Approvals of accounts that do not
+// stand any more are struck, for good, and not counted.
+func Cast(ctx context.Context, tx db.Tx, id string, v Vote, who Electorate) (*Request, error) {
+	r, err := Get(ctx, tx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -39,35 +47,78 @@ func Cast(ctx context.Context, tx db.Tx, id string, v Vote) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	persons, approvals := make([]string, 0, len(before)), 0
-	for _, b := range before {
-		persons = append(persons, b.Person)
-		if b.Approve {
-			approvals++
-		}
+	accounts := []string{v.AccountID}
+	voted := make([]string, 0, len(before)) // also whose vote was struck
+	for i := range before {
+		accounts, voted = append(accounts, before[i].AccountID), append(voted, before[i].Person)
 	}
-	if err := judge(r, persons, v, tx.Now); err != nil {
+	persons, err := who(ctx, tx, r.Kind, accounts)
+	if err != nil {
 		return nil, err
 	}
+	if persons[v.AccountID] != v.Person {
+		return nil, ErrNotVoter
+	}
+	if err := judge(r, voted, v, tx.Now); err != nil {
+		return nil, err
+	}
+	standing, struck := tally(r, before, persons)
+	if err := strike(ctx, tx, id, struck); err != nil {
+		return nil, err
+	}
+	approvals := len(standing)
 	if v.Approve {
 		approvals++
 	}
-	if err := insertVote(ctx, tx, &voteRow{ApprovalID: id, Person: v.Person, AccountID: v.AccountID, Approve: v.Approve, Reason: v.Reason, At: tx.At()}); err != nil {
+	if err := insertVote(ctx, tx, r, v); err != nil {
 		return nil, err
 	}
-	if next := outcome(r, v, approvals); next != r.State {
-		if err := move(ctx, tx, id, r.State, next); err != nil {
-			return nil, err
-		}
-		r.State = next
-	}
-	return r, nil
+	return r, advance(ctx, tx, r, outcome(r, v, approvals))
 }
 
-// Execute marks an approved request as executed, in the transaction that acts. It
-// happens once: a second time is db.ErrConflict.
-func Execute(ctx context.Context, tx db.Tx, id string) error {
-	return move(ctx, tx, id, Approved, Executed)
+func advance(ctx context.Context, tx db.Tx, r *Request, to State) error {
+	if to == r.State {
+		return nil
+	}
+	if err := move(ctx, tx, r.ID, r.State, to); err != nil {
+		return err
+	}
+	r.State = to
+	return nil
+}
+
+// Execute marks an approved request as executed, in the transaction that acts, and
+// says by whom it was approved. It counts again: with fewer approvals of accounts
+// that stand than the request needs it is ErrFew. It happens once: a second time is
+// db.ErrConflict.
+func Execute(ctx context.Context, tx db.Tx, id string, who Electorate) (approvers []string, err error) {
+	r, err := Get(ctx, tx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := move(ctx, tx, id, Approved, Executed); err != nil {
+		return nil, err
+	}
+	cast, err := votes(ctx, tx, id)
+	if err != nil {
+		return nil, err
+	}
+	accounts := make([]string, len(cast))
+	for i := range cast {
+		accounts[i] = cast[i].AccountID
+	}
+	persons, err := who(ctx, tx, r.Kind, accounts)
+	if err != nil {
+		return nil, err
+	}
+	standing, _ := tally(r, cast, persons)
+	if len(standing) < r.Required {
+		return nil, ErrFew
+	}
+	if Digest(r.Action) != r.Digest {
+		return nil, ErrDigest
+	}
+	return standing, nil
 }
 
 // Close ends an open request with the given state (Expired or Void).

@@ -63,13 +63,22 @@ func (w *desk) place(required int, requester string) *Request {
 
 func personOf(account string) string { person, _, _ := strings.Cut(account, "-"); return person }
 
+// everyone may vote.
+func everyone(_ context.Context, _ db.Tx, _ Kind, accounts []string) (map[string]string, error) {
+	persons := map[string]string{}
+	for _, a := range accounts {
+		persons[a] = personOf(a)
+	}
+	return persons, nil
+}
+
 func vote(r *Request, account string, approve bool) Vote {
 	return Vote{Person: personOf(account), AccountID: account, Approve: approve, Digest: r.Digest, Reason: "x"}
 }
 
 func (w *desk) cast(r *Request, v Vote) (state State, err error) {
 	err = w.d.Write(context.Background(), func(ctx context.Context, tx db.Tx) error {
-		after, err := Cast(ctx, tx, r.ID, v)
+		after, err := Cast(ctx, tx, r.ID, v, everyone)
 		if err == nil {
 			state = after.State
 		}
@@ -80,7 +89,7 @@ func (w *desk) cast(r *Request, v Vote) (state State, err error) {
 
 func (w *desk) state(r *Request) State {
 	w.Helper()
-	got, err := get(w.Context(), w.d.Read(), r.ID)
+	got, err := Get(w.Context(), w.d.Read(), r.ID)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -122,7 +131,7 @@ func TestARejectionIsFinal(t *testing.T) {
 		if who, err := Approver(w.Context(), w.d.Read(), r.ID); err != nil || who != "alice" {
 			w.Errorf("whoever rejected is named as approver: %q, %v", who, err)
 		}
-		err := w.d.Write(w.Context(), func(ctx context.Context, tx db.Tx) error { return Execute(ctx, tx, r.ID) })
+		err := w.d.Write(w.Context(), func(ctx context.Context, tx db.Tx) error { _, err := Execute(ctx, tx, r.ID, everyone); return err })
 		if !errors.Is(err, db.ErrConflict) {
 			w.Errorf("executed all the same: %v", err)
 		}
@@ -134,7 +143,7 @@ func TestAnApprovedRequestIsExecutedOnceAndNothingElseIs(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(w *desk) {
 		execute := func(r *Request) error {
-			return w.d.Write(w.Context(), func(ctx context.Context, tx db.Tx) error { return Execute(ctx, tx, r.ID) })
+			return w.d.Write(w.Context(), func(ctx context.Context, tx db.Tx) error { _, err := Execute(ctx, tx, r.ID, everyone); return err })
 		}
 		r := w.place(0, "carol") // fewer than one person is one
 		if err := execute(r); !errors.Is(err, db.ErrConflict) {
@@ -209,7 +218,7 @@ func TestTwoVotesThatDoNotSeeEachOtherCountAsTwo(t *testing.T) {
 			both.Go(func() {
 				first := true
 				err := w.d.Write(context.Background(), func(ctx context.Context, tx db.Tx) error {
-					_, err := Cast(ctx, tx, r.ID, vote(r, account, true))
+					_, err := Cast(ctx, tx, r.ID, vote(r, account, true), everyone)
 					if first {
 						first = false
 						voted.Done()

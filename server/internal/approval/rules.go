@@ -9,16 +9,6 @@ import (
 	"time"
 )
 
-// Kind names what sort of act is asked for.
-type Kind string
-
-// The kinds of acts.
-const (
-	Enrollment Kind = "enrollment" // lets a device in
-	Identity   Kind = "identity"   // gives a device another key
-	Command    Kind = "command"    // has devices do something
-)
-
 // State is where a request stands; see the package's documentation.
 type State string
 
@@ -41,6 +31,8 @@ var (
 	ErrOwn      = errors.New("nobody decides on what they asked for")
 	ErrVoted    = errors.New("this person has voted already")
 	ErrNoReason = errors.New("a decision needs a reason")
+	ErrNotVoter = errors.New("this account may not decide on this request")
+	ErrFew      = errors.New("too few of those who approved may still do so")
 )
 
 // Digest is what votes are bound to: lower-case hex of SHA-256.
@@ -62,7 +54,7 @@ type Vote struct {
 // voted before.
 func judge(r *Request, before []string, v Vote, now time.Time) error {
 	switch {
-	case r.State == Expired || r.State == Open && !now.Before(r.ExpiresAt.Time()):
+	case r.State == Expired || r.State == Open && r.InTime(now) != nil:
 		return ErrExpired
 	case r.State != Open:
 		return ErrClosed
@@ -79,6 +71,30 @@ func judge(r *Request, before []string, v Vote, now time.Time) error {
 		return ErrVoted
 	}
 	return nil
+}
+
+// InTime is ErrExpired from the request's end on.
+func (r *Request) InTime(now time.Time) error {
+	if !now.Before(r.ExpiresAt.Time()) {
+		return ErrExpired
+	}
+	return nil
+}
+
+// tally is whose approvals count, each person once, and which votes do not stand
+// any more: their account was disabled, lost the right, or is another person's now.
+func tally(r *Request, cast []voteRow, persons map[string]string) (standing, struck []string) {
+	for i := range cast {
+		v := &cast[i]
+		switch {
+		case !v.Approve || v.StruckAt != 0:
+		case persons[v.AccountID] != v.Person:
+			struck = append(struck, v.Person)
+		case v.Person != r.Requester && v.Person != r.Excluded && !slices.Contains(standing, v.Person):
+			standing = append(standing, v.Person)
+		}
+	}
+	return standing, struck
 }
 
 // outcome is the state after a vote, with the number of approvals including it.

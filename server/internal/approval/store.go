@@ -12,7 +12,7 @@ import (
 
 // Request is an act that waits for people.
 type Request struct {
-	bun.BaseModel `bun:"table:approvals"`
+	bun.BaseModel `bun:"table:approvals,alias:approvals"`
 
 	ID        string    `bun:"id,pk" json:"id"`
 	Kind      Kind      `bun:"kind" json:"kind"`
@@ -22,9 +22,12 @@ type Request struct {
 	Required  int       `bun:"required" json:"required"`
 	Requester string    `bun:"requester" json:"requester"`
 	Excluded  string    `bun:"excluded" json:"excluded,omitempty"` // person who may only reject
+	AccountID string    `bun:"requester_account" json:"-"`         // of a person who asked
+	Reason    string    `bun:"reason" json:"reason,omitempty"`     // of whoever asked
 	State     State     `bun:"state" json:"state"`
 	CreatedAt db.Micros `bun:"created_at" json:"created_at"`
 	ExpiresAt db.Micros `bun:"expires_at" json:"expires_at"`
+	DueAt     db.Micros `bun:"due_at" json:"due_at,omitzero"` // when what was approved takes effect; 0: at once
 	ClosedAt  db.Micros `bun:"closed_at" json:"closed_at,omitzero"`
 }
 
@@ -34,12 +37,16 @@ type voteRow struct {
 	ApprovalID string    `bun:"approval_id,pk"`
 	Person     string    `bun:"person,pk"`
 	AccountID  string    `bun:"account_id"`
+	Requester  string    `bun:"requester"` // of the request, for the table's own constraint
+	Excluded   string    `bun:"excluded"`
 	Approve    bool      `bun:"approve"`
 	Reason     string    `bun:"reason"`
 	At         db.Micros `bun:"at"`
+	StruckAt   db.Micros `bun:"struck_at"` // when it stopped counting
 }
 
-func get(ctx context.Context, q bun.IDB, id string) (*Request, error) {
+// Get reads a request, or ErrUnknown.
+func Get(ctx context.Context, q bun.IDB, id string) (*Request, error) {
 	r := new(Request)
 	err := q.NewSelect().Model(r).Where("id = ?", id).Scan(ctx)
 	if errors.Is(err, db.ErrNotFound) {
@@ -48,8 +55,8 @@ func get(ctx context.Context, q bun.IDB, id string) (*Request, error) {
 	return r, err
 }
 
-func votes(ctx context.Context, tx db.Tx, id string) (rows []voteRow, err error) {
-	err = tx.NewSelect().Model(&rows).Where("approval_id = ?", id).Scan(ctx)
+func votes(ctx context.Context, q bun.IDB, id string) (rows []voteRow, err error) {
+	err = q.NewSelect().Model(&rows).Where("approval_id = ?", id).OrderExpr("at, person").Scan(ctx)
 	return rows, err
 }
 
@@ -58,8 +65,21 @@ func insertRequest(ctx context.Context, tx db.Tx, r *Request) error {
 	return err
 }
 
-func insertVote(ctx context.Context, tx db.Tx, v *voteRow) error {
-	_, err := tx.NewInsert().Model(v).Exec(ctx)
+func insertVote(ctx context.Context, tx db.Tx, r *Request, v Vote) error {
+	_, err := tx.NewInsert().Model(&voteRow{
+		ApprovalID: r.ID, Person: v.Person, AccountID: v.AccountID, Requester: r.Requester, Excluded: r.Excluded,
+		Approve: v.Approve, Reason: v.Reason, At: tx.At(),
+	}).Exec(ctx)
+	return err
+}
+
+// strike ends approvals of these persons for good.
+func strike(ctx context.Context, tx db.Tx, id string, persons []string) error {
+	if len(persons) == 0 {
+		return nil
+	}
+	_, err := tx.NewUpdate().Model((*voteRow)(nil)).Set("struck_at = ?", tx.At()).
+		Where("approval_id = ? AND person IN (?) AND struck_at = 0", id, bun.List(persons)).Exec(ctx)
 	return err
 }
 
@@ -83,7 +103,7 @@ func VoidAll(ctx context.Context, tx db.Tx) error {
 // Approver names who approved a request, for display: the persons, joined.
 func Approver(ctx context.Context, q bun.IDB, id string) (string, error) {
 	var persons []string
-	err := q.NewSelect().Model((*voteRow)(nil)).Column("person").Where("approval_id = ? AND approve", id).
-		OrderExpr("at").Scan(ctx, &persons)
+	err := q.NewSelect().Model((*voteRow)(nil)).Column("person").Where("approval_id = ? AND approve AND struck_at = 0", id).
+		OrderExpr("at, person").Scan(ctx, &persons)
 	return strings.Join(persons, ", "), err
 }

@@ -49,6 +49,9 @@ const (
 	RootPublish       = "fleet-root.publish"
 	AuthorityActivate = "authority.activate"
 	AuthorityRetire   = "authority.retire"
+	ApprovalRequest   = "approval.request" // a person, or a setting, asks for what needs others
+	ApprovalVote      = "approval.vote"
+	ApprovalVoid      = "approval.void" // what it rested on is gone
 
 	Access  = "access" // refusals by permission
 	Restore = "database.restore"
@@ -67,6 +70,7 @@ func Actions() []string {
 		CertRenew, CertSupersede, IdentityRequest, IdentityApprove, IdentityReject, IdentityExpire,
 		CommandRequest, CommandApprove, CommandReject, CommandCancel, CommandSign, CommandResult, CommandExpire,
 		PolicyPublish, RootPublish, AuthorityActivate, AuthorityRetire,
+		ApprovalRequest, ApprovalVote, ApprovalVoid,
 		Access, Restore, Behind,
 	}
 }

@@ -8,24 +8,24 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
-	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
-	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/view"
-	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
 // SignIns opens sessions and finds who is behind a cookie.
 type SignIns interface {
 	SignIn(ctx context.Context, at admin.Attempt) (string, admin.Caller, error)
-	Authenticate(ctx context.Context, token string) (admin.Caller, error)
+	SecondStep(ctx context.Context, token string, in admin.SecondStep) (string, admin.Caller, error)
+	SetNewPassword(ctx context.Context, token string, in admin.NewPassword) (string, admin.Caller, error)
+	Authenticate(ctx context.Context, token string, via admin.Via) (admin.Caller, error)
 	// Alive finds the caller of a session without counting as its use.
-	Alive(ctx context.Context, sessionID string) (admin.Caller, error)
+	Alive(ctx context.Context, sessionID string, via admin.Via) (admin.Caller, error)
 	SignOut(ctx context.Context, by authz.By, id string) error
 }
 
@@ -54,17 +54,23 @@ type Devices interface {
 	Resync(ctx context.Context, by authz.By, deviceID, reason string) error
 }
 
-// Enrollments reads what waits at the door and decides on it.
-type Enrollments interface {
-	Reviews(ctx context.Context, state string, limit int, after string) ([]view.Review, string, error)
-	ReviewOf(ctx context.Context, id string) (*view.Review, error)
-	Review(ctx context.Context, by authz.By, enrollmentID string, d flow.Decision) (protocol.EnrollState, error)
+// FactorActs lists and changes what people prove themselves with beside their
+// passwords.
+type FactorActs interface {
+	Factors(ctx context.Context, by authz.By) (admin.Factors, error)
+	StartTOTP(ctx context.Context, by authz.By) (admin.TOTPSetup, error)
+	ConfirmTOTP(ctx context.Context, by authz.By, code string) ([]string, error)
+	RemoveTOTP(ctx context.Context, by authz.By) error
+	NewRecoveryCodes(ctx context.Context, by authz.By) ([]string, error)
 }
 
-// Identities reads what devices ask for, another key, and decides on it.
-type Identities interface {
-	IdentityRequests(ctx context.Context, state string, limit int, after string) ([]view.IdentityRequest, string, error)
-	IdentityReview(ctx context.Context, by authz.By, deviceID string, d flow.Decision) (identity.State, error)
+// Approvals reads what waits for people, and decides on it.
+type Approvals interface {
+	Approvals(ctx context.Context, f view.ApprovalFilter) ([]view.Approval, string, error)
+	Approval(ctx context.Context, id string, who approval.Voter) (*view.Approval, error)
+	Decide(ctx context.Context, by authz.By, id string, d flow.Decision) (approval.State, error)
+	// ReviewOf adds to the approval of an enrollment what the device says of itself.
+	ReviewOf(ctx context.Context, id string) (*view.Review, error)
 }
 
 // Tokens makes, lists and ends enrollment tokens, and opens the window.
@@ -84,7 +90,6 @@ type Commands interface {
 	CommandTargets(ctx context.Context, id, state string, limit int, after string) ([]view.CommandTarget, string, error)
 	SendCommand(ctx context.Context, by authz.By, ask flow.CommandAsk, dry bool) (*flow.CommandPlan, error)
 	CancelCommand(ctx context.Context, by authz.By, id, reason string) (flow.Withdrawal, error)
-	ReviewCommand(ctx context.Context, by authz.By, id string, d flow.Decision) (command.State, error)
 }
 
 // Fleet is what the console shows of the fleet itself.
@@ -103,11 +108,11 @@ type Deps struct {
 	Sessions Sessions
 	Accounts Accounts
 
-	Devices     Devices
-	Enrollments Enrollments
-	Identities  Identities
-	Tokens      Tokens
-	Commands    Commands
+	Devices   Devices
+	Factors   FactorActs
+	Approvals Approvals
+	Tokens    Tokens
+	Commands  Commands
 
 	Overview func(ctx context.Context) (*view.Overview, error)
 	Fleet    func(ctx context.Context) (*Fleet, error)

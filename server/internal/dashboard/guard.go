@@ -65,9 +65,9 @@ func (c *Console) guard(route httpkit.Route, next http.Handler) http.Handler {
 			c.signInFirst(w, r)
 			return
 		}
-		who, err := c.deps.SignIns.Authenticate(ctx, token)
+		who, err := c.deps.SignIns.Authenticate(ctx, token, admin.ViaConsole)
 		switch {
-		case errors.Is(err, admin.ErrSignedOut):
+		case errors.Is(err, admin.ErrSignedOut), errors.Is(err, admin.ErrHalf):
 			c.signInFirst(w, r)
 			return
 		case err != nil:

@@ -146,9 +146,9 @@ func (c *Console) follow(w http.ResponseWriter, r *http.Request, name string, bu
 // page were closed.
 func (c *Console) stillIn(r *http.Request) bool {
 	was := callerOf(r)
-	now, err := c.deps.SignIns.Alive(r.Context(), was.Session.ID)
+	now, err := c.deps.SignIns.Alive(r.Context(), was.Session.ID, admin.ViaConsole)
 	if err != nil {
-		if !errors.Is(err, admin.ErrSignedOut) && r.Context().Err() == nil {
+		if !errors.Is(err, admin.ErrSignedOut) && !errors.Is(err, admin.ErrHalf) && r.Context().Err() == nil {
 			c.logError(r.Context(), err)
 		}
 		return false

@@ -36,6 +36,9 @@ func (k *kept[T]) get(now time.Time, read func() (T, error)) (T, error) {
 	return v, err
 }
 
+// mineCounted is how many of a person's own reviews an overview counts.
+const mineCounted = 20
+
 // overviewData is what the overview shows.
 type overviewData struct {
 	*view.Overview
@@ -45,7 +48,7 @@ type overviewData struct {
 	State  string
 	Shares []share
 	Chart  chart
-	Mine   int // of what waits, what this person may decide on
+	Mine   int // of what waits, what this person may decide on, up to mineCounted
 	Audit  []audit.Row
 }
 
@@ -63,14 +66,12 @@ func (c *Console) overview(r *http.Request) (*page, error) {
 		d.Fleet = f
 	}
 	who := callerOf(r)
-	if who.May(authz.EnrollmentReview) {
-		d.Mine += o.Waiting.Enrollments
-	}
-	if who.May(authz.IdentityReview) {
-		d.Mine += o.Waiting.Identities
-	}
-	if who.May(authz.CommandReview) {
-		d.Mine += o.Waiting.Commands
+	if who.May(authz.ApprovalRead) {
+		mine, _, err := c.deps.Approvals.Approvals(ctx, view.ApprovalFilter{Mine: true, For: voter(r), Limit: mineCounted})
+		if err != nil {
+			return nil, err
+		}
+		d.Mine = len(mine)
 	}
 	if who.May(authz.AuditRead) {
 		page, err := c.deps.AuditLog(ctx, audit.Filter{Limit: 8})

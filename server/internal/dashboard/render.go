@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 )
 
@@ -70,7 +71,8 @@ type page struct {
 	Me      *me    // nil: nobody is signed in
 	Nav     []navItem
 	Notice  *notice
-	Live    bool // the page follows what happens
+	News    []admin.Notice // what happened to the account since its sign-in before
+	Live    bool           // the page follows what happens
 	Data    any
 }
 
@@ -106,9 +108,9 @@ func (c *Console) navigation(who *me) []navItem {
 	}{
 		{navItem{Section: "overview", Title: "Overview", Path: "/dashboard", Icon: "overview"}, authz.Self},
 		{navItem{Section: "devices", Title: "Devices", Path: "/dashboard/devices", Icon: "device"}, authz.DeviceRead},
-		{navItem{Section: "reviews", Title: "Reviews", Path: "/dashboard/reviews", Icon: "review"}, authz.EnrollmentRead},
+		{navItem{Section: "reviews", Title: "Reviews", Path: "/dashboard/reviews", Icon: "review"}, authz.ApprovalRead},
 		{navItem{Section: "commands", Title: "Commands", Path: "/dashboard/commands", Icon: "command"}, authz.CommandRead},
-		{navItem{Section: "tokens", Title: "Enrollment", Path: "/dashboard/enrollment", Icon: "token"}, authz.EnrollmentRead},
+		{navItem{Section: "enrollment", Title: "Enrollment", Path: "/dashboard/enrollment", Icon: "token"}, authz.EnrollmentRead},
 		{navItem{Section: "accounts", Title: "Accounts", Path: "/dashboard/accounts", Icon: "people"}, authz.AccountRead},
 		{navItem{Section: "audit", Title: "Audit log", Path: "/dashboard/audit", Icon: "audit"}, authz.AuditRead},
 	}
@@ -127,6 +129,7 @@ func (c *Console) newPage(r *http.Request, section, title string, data any) *pag
 	if who := callerOf(r); who.Account.ID != "" {
 		p.Me = &me{who.Account.Name, string(who.Account.Role), who.Account.Person, who.May}
 		p.Nav = c.navigation(p.Me)
+		p.News = who.Notices
 	}
 	p.Notice = noticeOf(r)
 	return p
@@ -178,6 +181,10 @@ var notices = map[string]notice{
 	"account":      {"done", "The account is changed", "Where rights or the password changed, its sessions have ended."},
 	"session":      {"done", "The session is ended", "On every node, at once."},
 	"password":     {"done", "Your password is changed", "All your sessions have ended. Sign in with the new one."},
+	"totp-removed": {"done", "The code generator is removed", "Its recovery codes went with it."},
+	"passkey":      {"done", "The passkey is registered", "Sign in with it next time."},
+	"passkey-gone": {"done", "The passkey is removed", ""},
+	"carried-out":  {"done", "It is approved and carried out", "What was carried out is what was shown, bound by its digest."},
 	"signed-out":   {"done", "You are signed out", ""},
 	"bulk":         {"done", "Done for all that were chosen", ""},
 	"bulk-partly":  {"wrong", "Done for some only", "For the others it was not possible as things stand; the audit log says which."},

@@ -203,67 +203,6 @@ func (f *Flow) place(ctx context.Context, tx db.Tx, by authz.By, ask CommandAsk,
 			"until": c.NotAfter.Time().Format(time.RFC3339)}})
 }
 
-// ReviewCommand records a person's decision about a command that waits for one. The
-// digest names the statement that the person was shown, which is what is signed.
-func (f *Flow) ReviewCommand(ctx context.Context, by authz.By, id string, decision Decision) (command.State, error) {
-	var state command.State
-	err := f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
-		if err := by.Still(ctx, tx); err != nil {
-			return err
-		}
-		c, err := command.Get(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		if c.State != command.Review || c.Ending != "" {
-			return approval.ErrClosed
-		}
-		ask, err := approval.Cast(ctx, tx, c.ApprovalID, approval.Vote{
-			Person: by.Person, AccountID: by.AccountID, Approve: decision.Approve, Digest: decision.Digest, Reason: decision.Reason,
-		})
-		if err != nil {
-			return err
-		}
-		entry := audit.Entry{Action: audit.CommandApprove, ObjectKind: "command", ObjectID: id, Reason: decision.Reason,
-			Details: map[string]string{"digest": ask.Digest, "approval": ask.ID, "kind": c.Kind}}
-		switch ask.State {
-		case approval.Approved:
-			// What was voted on is the statement itself, and no copy of it.
-			if ask.Digest != c.Digest || signing.Digest(c.Statement) != c.Digest {
-				return approval.ErrDigest
-			}
-			if err := approval.Execute(ctx, tx, ask.ID); err != nil {
-				return err
-			}
-			state = command.Unsigned
-			if err := command.Agreed(ctx, tx, id); err != nil {
-				return err
-			}
-		case approval.Rejected:
-			state, entry.Action = command.Rejected, audit.CommandReject
-			if err := command.End(ctx, tx, id, command.EndRejected, by.ID, decision.Reason); err != nil {
-				return err
-			}
-		default: // one of several that are needed
-			state = command.Review
-		}
-		return audit.Write(ctx, tx, by.Actor, entry)
-	})
-	if errors.Is(err, db.ErrConflict) {
-		err = approval.ErrClosed
-	}
-	if err != nil {
-		return "", err
-	}
-	if state == command.Rejected {
-		if _, err := f.endCommand(ctx, id); err != nil {
-			return "", err
-		}
-	}
-	f.wakeCommands()
-	return state, nil
-}
-
 // Withdrawal is what cancelling a command did to its targets.
 type Withdrawal struct {
 	Cancelled int `json:"cancelled" doc:"Devices that were never given it, and will not be."`

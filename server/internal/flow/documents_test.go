@@ -10,6 +10,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/ceremony"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keyfile"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
@@ -96,6 +97,31 @@ func TestOnlyWhatDevicesTakeIsPublished(t *testing.T) {
 		w.must(other.Refresh(t.Context()))
 		if fleet, err := other.Fleet(); err != nil || fleet.Bundle.Version != 8 {
 			t.Errorf("%v %v", fleet, err)
+		}
+	})
+}
+
+func TestDocumentsGoToWhoeverIsBehind(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		a := w.enrolled("edge-1")
+		said := func(root, bundle int64) *protocol.HeartbeatAnswer {
+			t.Helper()
+			h := a.heartbeat()
+			h.RootVersion, h.PolicyVersion = root, bundle
+			w.must(a.send(h))
+			return a.answer
+		}
+		w.publish(nil)
+		w.publish(nil)
+		if got := said(1, 1); len(got.PolicyBundles) != 1 || got.PolicyVersion != 3 {
+			t.Errorf("one that is behind: %d bundles, version %d", len(got.PolicyBundles), got.PolicyVersion)
+		}
+		if got := said(1, 3); len(got.PolicyBundles) != 0 || len(got.FleetRoots) != 0 {
+			t.Error("one that has them is sent them")
+		}
+		if got := said(0, 0); len(got.PolicyBundles) != 0 || len(got.FleetRoots) != 0 {
+			t.Error("one that says nothing is sent something")
 		}
 	})
 }

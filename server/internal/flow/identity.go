@@ -9,7 +9,6 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
-	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
@@ -214,70 +213,6 @@ func supersede(ctx context.Context, tx db.Tx, deviceID, fingerprint string) erro
 	}
 	return audit.Write(ctx, tx, audit.Actor{Kind: audit.Device, ID: deviceID}, audit.Entry{Action: audit.CertSupersede, ObjectKind: "device", ObjectID: deviceID,
 		Details: map[string]string{"fingerprint": fingerprint, "superseded": strings.Join(ended, " ")}})
-}
-
-// IdentityReview records a person's decision about what a device asks for, and
-// carries it out: the digest names exactly the key and the certificate that were
-// shown.
-func (f *Flow) IdentityReview(ctx context.Context, by authz.By, deviceID string, decision Decision) (identity.State, error) {
-	var state identity.State
-	err := f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
-		if err := by.Still(ctx, tx); err != nil {
-			return err
-		}
-		r, err := identity.OpenOf(ctx, tx, deviceID)
-		if err != nil {
-			return err
-		}
-		entry := audit.Entry{Action: audit.IdentityReject, ObjectKind: "device", ObjectID: deviceID, Reason: decision.Reason,
-			Details: map[string]string{"request": r.ID, "kind": string(r.Kind), "key_code": r.KeyCode}}
-		if r.State == identity.Approved && !decision.Approve {
-			if decision.Reason == "" {
-				return approval.ErrNoReason
-			}
-			state = identity.Rejected
-			entry.Details["taken_back"] = "true"
-			if err := identity.Move(ctx, tx, r.ID, identity.Approved, identity.Rejected, decision.Reason); err != nil {
-				return err
-			}
-			return audit.Write(ctx, tx, by.Actor, entry)
-		}
-		if r.State != identity.Pending {
-			return fmt.Errorf("%w: it is %s", identity.ErrState, r.State)
-		}
-		if decision.Approve {
-			if err := mayStill(ctx, tx, r); err != nil {
-				return err
-			}
-		}
-		ask, err := approval.Cast(ctx, tx, r.ApprovalID, approval.Vote{
-			Person: by.Person, AccountID: by.AccountID, Approve: decision.Approve, Digest: decision.Digest, Reason: decision.Reason,
-		})
-		if err != nil {
-			return err
-		}
-		entry.Details["digest"], entry.Details["approval"] = ask.Digest, ask.ID
-		switch ask.State {
-		case approval.Approved:
-			entry.Action, state = audit.IdentityApprove, identity.Approved
-			if err := approval.Execute(ctx, tx, ask.ID); err != nil {
-				return err
-			}
-		case approval.Rejected:
-			state = identity.Rejected
-		default: // a vote among several that are needed
-			entry.Action, state = audit.IdentityApprove, identity.Pending
-			return audit.Write(ctx, tx, by.Actor, entry)
-		}
-		if err := identity.Move(ctx, tx, r.ID, identity.Pending, state, decision.Reason); err != nil {
-			return err
-		}
-		return audit.Write(ctx, tx, by.Actor, entry)
-	})
-	if errors.Is(err, db.ErrConflict) {
-		err = approval.ErrClosed
-	}
-	return state, err
 }
 
 // mayStill makes sure that the device is one that may have another certificate:

@@ -2,90 +2,160 @@ package flow
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
-// Decision is what a person says of an enrollment.
-type Decision struct {
-	Approve bool
-	Digest  string // of the action that the person was shown
-	Reason  string
-}
-
-// Review records a person's decision about an enrollment and carries it out: the
-// digest names exactly the key, the device_id and the properties that were shown.
-func (f *Flow) Review(ctx context.Context, by authz.By, enrollmentID string, decision Decision) (protocol.EnrollState, error) {
-	var state protocol.EnrollState
-	err := f.atTheDoor(ctx, func(ctx context.Context, tx db.Tx) error {
-		if err := by.Still(ctx, tx); err != nil {
-			return err
-		}
+// Review is Decide for an enrollment. One that needed no review can be refused all
+// the same until its device fetched the certificate.
+func (f *Flow) Review(ctx context.Context, by authz.By, enrollmentID string, d Decision) (protocol.EnrollState, error) {
+	state, err := f.decide(ctx, by, approval.Enrollment, d, func(ctx context.Context, tx db.Tx) (*approval.Request, error) {
 		e, err := enroll.Get(ctx, tx, enrollmentID)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if e.State == protocol.EnrollApproved && !decision.Approve {
-			state = protocol.EnrollRejected
-			return f.takeBack(ctx, tx, by, e, decision.Reason)
+		if e.ApprovalID == "" {
+			return &approval.Request{Kind: approval.Enrollment, SubjectID: e.ID}, nil
 		}
-		if e.State != protocol.EnrollPending {
-			return fmt.Errorf("%w: it is %s", enroll.ErrState, e.State)
-		}
-		if decision.Approve {
-			if err := free(ctx, tx, e.DeviceID); err != nil {
-				return err
-			}
-		}
-		ask, err := approval.Cast(ctx, tx, e.ApprovalID, approval.Vote{
-			Person: by.Person, AccountID: by.AccountID, Approve: decision.Approve, Digest: decision.Digest, Reason: decision.Reason,
-		})
-		if err != nil {
-			return err
-		}
-		entry := audit.Entry{Action: audit.EnrollReject, ObjectKind: "device", ObjectID: e.DeviceID, Reason: decision.Reason,
-			Details: map[string]string{"enrollment": e.ID, "digest": ask.Digest, "approval": ask.ID, "key_code": e.KeyCode}}
-		switch ask.State {
-		case approval.Approved:
-			entry.Action, state = audit.EnrollApprove, protocol.EnrollApproved
-			if err := approval.Execute(ctx, tx, ask.ID); err != nil {
-				return err
-			}
-		case approval.Rejected:
-			state = protocol.EnrollRejected
-		default: // a vote among several that are needed
-			entry.Action, state = audit.EnrollApprove, protocol.EnrollPending
-			return audit.Write(ctx, tx, by.Actor, entry)
-		}
-		if err := enroll.Move(ctx, tx, e.ID, protocol.EnrollPending, state, decision.Reason); err != nil {
-			return err
-		}
-		return audit.Write(ctx, tx, by.Actor, entry)
+		return approval.Get(ctx, tx, e.ApprovalID)
 	})
-	if errors.Is(err, db.ErrConflict) {
-		err = approval.ErrClosed
-	}
-	return state, err
+	return map[approval.State]protocol.EnrollState{
+		approval.Executed: protocol.EnrollApproved, approval.Rejected: protocol.EnrollRejected, approval.Open: protocol.EnrollPending,
+	}[state], err
 }
 
-// takeBack rejects an enrollment that was approved, or needed no review, and whose
-// device did not fetch its certificate yet: whoever is in time is not too late.
-func (f *Flow) takeBack(ctx context.Context, tx db.Tx, by authz.By, e *enroll.Enrollment, reason string) error {
-	if reason == "" {
-		return approval.ErrNoReason
+// IdentityReview is Decide for what a device asks for at this moment, another key.
+func (f *Flow) IdentityReview(ctx context.Context, by authz.By, deviceID string, d Decision) (identity.State, error) {
+	state, err := f.decide(ctx, by, approval.Identity, d, func(ctx context.Context, tx db.Tx) (*approval.Request, error) {
+		r, err := identity.OpenOf(ctx, tx, deviceID)
+		if err != nil {
+			return nil, err
+		}
+		if r.ApprovalID == "" {
+			return nil, fmt.Errorf("%w: it is %s", identity.ErrState, r.State)
+		}
+		return approval.Get(ctx, tx, r.ApprovalID)
+	})
+	return map[approval.State]identity.State{
+		approval.Executed: identity.Approved, approval.Rejected: identity.Rejected, approval.Open: identity.Pending,
+	}[state], err
+}
+
+// ReviewCommand is Decide for a command.
+func (f *Flow) ReviewCommand(ctx context.Context, by authz.By, id string, d Decision) (command.State, error) {
+	state, err := f.decide(ctx, by, approval.Command, d, func(ctx context.Context, tx db.Tx) (*approval.Request, error) {
+		c, err := command.Get(ctx, tx, id)
+		if err != nil {
+			return nil, err
+		}
+		if c.ApprovalID == "" {
+			return nil, approval.ErrClosed // nobody had to agree
+		}
+		return approval.Get(ctx, tx, c.ApprovalID)
+	})
+	return map[approval.State]command.State{
+		approval.Executed: command.Unsigned, approval.Rejected: command.Rejected, approval.Open: command.Review,
+	}[state], err
+}
+
+// openEnrollment lets a device in: the digest names exactly the key, the device_id
+// and the properties that were shown.
+func (f *Flow) openEnrollment(ctx context.Context, tx db.Tx, r *approval.Request, approve bool) (*deed, error) {
+	e, err := enroll.Get(ctx, tx, r.SubjectID)
+	if err != nil {
+		return nil, err
 	}
-	if err := enroll.Move(ctx, tx, e.ID, protocol.EnrollApproved, protocol.EnrollRejected, reason); err != nil {
-		return err
+	move := func(from, to protocol.EnrollState) func(context.Context, db.Tx, verdict) error {
+		return func(ctx context.Context, tx db.Tx, why verdict) error {
+			return enroll.Move(ctx, tx, e.ID, from, to, why.reason)
+		}
 	}
-	return audit.Write(ctx, tx, by.Actor, audit.Entry{Action: audit.EnrollReject, ObjectKind: "device", ObjectID: e.DeviceID, Reason: reason,
-		Details: map[string]string{"enrollment": e.ID, "taken_back": "true"}})
+	d := &deed{
+		entry: audit.Entry{ObjectKind: "device", ObjectID: e.DeviceID, Details: map[string]string{"enrollment": e.ID, "key_code": e.KeyCode}},
+		done:  audit.EnrollApprove, refused: audit.EnrollReject,
+		ready:  func(ctx context.Context, tx db.Tx) error { return free(ctx, tx, e.DeviceID) },
+		do:     move(protocol.EnrollPending, protocol.EnrollApproved),
+		refuse: move(protocol.EnrollPending, protocol.EnrollRejected),
+	}
+	switch {
+	case e.State == protocol.EnrollApproved && !approve:
+		d.undo = move(protocol.EnrollApproved, protocol.EnrollRejected)
+	case e.State != protocol.EnrollPending:
+		return nil, fmt.Errorf("%w: it is %s", enroll.ErrState, e.State)
+	}
+	return d, nil
+}
+
+// openIdentity gives a device another key: the digest names exactly the key and the
+// certificate that were shown.
+func (f *Flow) openIdentity(ctx context.Context, tx db.Tx, r *approval.Request, approve bool) (*deed, error) {
+	q, err := identity.Get(ctx, tx, r.SubjectID)
+	if err != nil {
+		return nil, err
+	}
+	move := func(from, to identity.State) func(context.Context, db.Tx, verdict) error {
+		return func(ctx context.Context, tx db.Tx, why verdict) error {
+			return identity.Move(ctx, tx, q.ID, from, to, why.reason)
+		}
+	}
+	d := &deed{
+		entry: audit.Entry{ObjectKind: "device", ObjectID: q.DeviceID, Details: map[string]string{"request": q.ID, "kind": string(q.Kind), "key_code": q.KeyCode}},
+		done:  audit.IdentityApprove, refused: audit.IdentityReject,
+		ready:  func(ctx context.Context, tx db.Tx) error { return mayStill(ctx, tx, q) },
+		do:     move(identity.Pending, identity.Approved),
+		refuse: move(identity.Pending, identity.Rejected),
+	}
+	switch {
+	case q.State == identity.Approved && !approve:
+		d.undo = move(identity.Approved, identity.Rejected)
+	case q.State != identity.Pending:
+		return nil, fmt.Errorf("%w: it is %s", identity.ErrState, q.State)
+	}
+	return d, nil
+}
+
+// openCommand lets a command be signed: the digest names the statement that was
+// shown, which is what is signed.
+func (f *Flow) openCommand(ctx context.Context, tx db.Tx, r *approval.Request, _ bool) (*deed, error) {
+	c, err := command.Get(ctx, tx, r.SubjectID)
+	if err != nil {
+		return nil, err
+	}
+	if c.State != command.Review || c.Ending != "" {
+		return nil, approval.ErrClosed
+	}
+	return &deed{
+		entry: audit.Entry{ObjectKind: "command", ObjectID: c.ID, Details: map[string]string{"kind": c.Kind}},
+		done:  audit.CommandApprove, refused: audit.CommandReject,
+		do: func(ctx context.Context, tx db.Tx, _ verdict) error {
+			// What was voted on is the statement itself, and no copy of it.
+			if r.Digest != c.Digest || signing.Digest(c.Statement) != c.Digest {
+				return approval.ErrDigest
+			}
+			return command.Agreed(ctx, tx, c.ID)
+		},
+		refuse: func(ctx context.Context, tx db.Tx, why verdict) error {
+			return command.End(ctx, tx, c.ID, command.EndRejected, why.who.ID, why.reason)
+		},
+		after: func(ctx context.Context, decided approval.State) error {
+			if decided == approval.Rejected {
+				if _, err := f.endCommand(ctx, c.ID); err != nil {
+					return err
+				}
+			}
+			f.wakeCommands()
+			return nil
+		},
+	}, nil
 }
 
 // Withdrawn ends the review of an enrollment whose token was revoked or whose

@@ -85,9 +85,17 @@ func newWorld(t *testing.T, url string, change func(*flow.Settings)) *world {
 
 	// A person who may do everything: rights are tested where they live.
 	w.must(w.d.Write(t.Context(), func(ctx context.Context, tx db.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO accounts (id, name, person, role, password_hash, created_at, created_by, password_at)
-			VALUES ('a1', 'alice', 'Alice', 'admin', '', 0, '', 0), ('b1', 'bob', 'Bob', 'admin', '', 0, '', 0), ('a2', 'alice2', 'Alice', 'admin', '', 0, '', 0)`)
-		return err
+		grants, err := json.Marshal(authz.Permissions())
+		if err != nil {
+			return err
+		}
+		for _, a := range [][3]string{{"a1", "alice", "Alice"}, {"a2", "alice2", "Alice"}, {"b1", "bob", "Bob"}, {"c1", "carol", "Carol"}, {"d1", "dave", "Dave"}} {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO accounts (id, name, person, role, grants, password_hash, created_at, created_by, password_at)
+				VALUES (?, ?, ?, 'admin', ?, '', 0, '', 0)`, a[0], a[1], a[2], string(grants)); err != nil {
+				return err
+			}
+		}
+		return nil
 	}))
 	w.by, w.maker = person("alice", "a1", "Alice"), person("bob", "b1", "Bob")
 	w.run()
@@ -292,4 +300,9 @@ func (w *world) count(table, where string, args ...any) int {
 	n, err := w.d.Read().NewSelect().Table(table).Where(where, args...).Count(w.Context())
 	w.must(err)
 	return int(n)
+}
+
+func (w *world) exec(query string, args ...any) {
+	w.Helper()
+	w.must(w.d.Write(w.Context(), func(ctx context.Context, tx db.Tx) error { _, err := tx.ExecContext(ctx, query, args...); return err }))
 }
