@@ -83,7 +83,7 @@ func (s *Service) StartTOTP(ctx context.Context, by authz.By) (TOTPSetup, error)
 		}
 		return putTOTP(ctx, tx, &totpRow{AccountID: row.ID, KEKID: kek, Sealed: sealed, CreatedAt: tx.At()})
 	})
-	return setupOf(secret, s.settings.FleetName, name), err
+	return setupOf(secret, s.issuer(), name), err
 }
 
 // ConfirmTOTP puts the code generator into use, shown a code of it, and returns

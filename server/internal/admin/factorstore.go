@@ -46,6 +46,17 @@ func (r *passkeyRow) passkey() Passkey {
 	return Passkey{ID: r.ID, Name: r.Name, CreatedAt: r.CreatedAt.Time(), UsedAt: r.UsedAt.Time()}
 }
 
+type challengeRow struct {
+	bun.BaseModel `bun:"table:passkey_challenges"`
+
+	ID        string    `bun:"id,pk"`
+	Purpose   purpose   `bun:"purpose"`
+	AccountID string    `bun:"account_id"`
+	SessionID string    `bun:"session_id"`
+	Data      []byte    `bun:"data"`
+	ExpiresAt db.Micros `bun:"expires_at"`
+}
+
 type noticeRow struct {
 	bun.BaseModel `bun:"table:account_notices"`
 
@@ -156,4 +167,48 @@ func noticesSince(ctx context.Context, q bun.IDB, accountID string, after db.Mic
 		notices = append(notices, Notice{At: r.At.Time(), Kind: r.Kind, Detail: r.Detail, Source: r.Source})
 	}
 	return notices, err
+}
+
+func insertChallenge(ctx context.Context, tx db.Tx, r *challengeRow) error {
+	_, err := tx.NewInsert().Model(r).Exec(ctx)
+	return err
+}
+
+// takeChallenge removes a challenge and returns it, or nil when it is not there.
+func takeChallenge(ctx context.Context, tx db.Tx, id string) (*challengeRow, error) {
+	var rows []challengeRow
+	err := tx.NewRaw("DELETE FROM passkey_challenges WHERE id = ? RETURNING *", id).Scan(ctx, &rows)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	return &rows[0], nil
+}
+
+// insertPasskey is ErrPasskey for a credential that someone has.
+func insertPasskey(ctx context.Context, tx db.Tx, r *passkeyRow) error {
+	_, err := tx.NewInsert().Model(r).Exec(ctx)
+	if db.IsDuplicate(err) {
+		return ErrPasskey
+	}
+	return err
+}
+
+func passkeyBy(ctx context.Context, q bun.IDB, id string) (*passkeyRow, error) {
+	r := new(passkeyRow)
+	err := q.NewSelect().Model(r).Where("id = ?", id).Scan(ctx)
+	if errors.Is(err, db.ErrNotFound) {
+		return nil, ErrNoFactor
+	}
+	return r, err
+}
+
+func removePasskey(ctx context.Context, tx db.Tx, id string) error {
+	_, err := tx.NewDelete().Model((*passkeyRow)(nil)).Where("id = ?", id).Exec(ctx)
+	return err
+}
+
+// usePasskey is db.ErrConflict when the passkey is gone, or its counter moved.
+func usePasskey(ctx context.Context, tx db.Tx, id string, before, after int64, credential []byte) error {
+	return db.One(tx.NewUpdate().Model((*passkeyRow)(nil)).Set("sign_count = ?", after).Set("credential = ?", credential).Set("used_at = ?", tx.At()).
+		Where("id = ? AND sign_count = ?", id, before).Exec(ctx))
 }

@@ -48,6 +48,8 @@ const (
 	// elsewhere uses up the count of byAccount, and not its owner's.
 	byKnown  scope = "account-source"
 	bySecond scope = "second-step"
+	// byPasskeySource bounds challenges: rows that anyone can have made.
+	byPasskeySource scope = "passkey-source"
 )
 
 // pace is how fast attempts of a scope may come.
@@ -59,6 +61,8 @@ type pace struct {
 }
 
 var paces = map[scope]pace{
+	byPasskeySource: {burst: sourceBurst, every: sourceEvery},
+
 	bySource:  {burst: sourceBurst, every: sourceEvery},
 	byAccount: {burst: accountBurst, every: accountEvery, lock: lockFor},
 	byKnown:   {burst: accountBurst, every: accountEvery, lock: lockFor},

@@ -16,9 +16,9 @@ import (
 // The code generator is that of RFC 6238 with what every authenticator app
 // understands: SHA-1, six digits, half a minute.
 const (
-	totpPeriod = 30
-	totpSecret = 20 // bytes; RFC 4226 section 4, R6
-	totpIssuer = "Sentinel Secure X"
+	totpPeriod    = 30
+	totpSecret    = 20 // bytes; RFC 4226 section 4, R6
+	defaultIssuer = "Sentinel Secure X"
 )
 
 var totpOptions = hotp.ValidateOpts{Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1}
@@ -37,12 +37,16 @@ func newTOTPSecret() []byte {
 	return secret
 }
 
-func setupOf(secret []byte, fleet, account string) TOTPSetup {
-	text := base32Text.EncodeToString(secret)
-	issuer := totpIssuer
-	if fleet != "" {
-		issuer = fleet
+// issuer is how people's authenticators show this server.
+func (s *Service) issuer() string {
+	if s.settings.FleetName != "" {
+		return s.settings.FleetName
 	}
+	return defaultIssuer
+}
+
+func setupOf(secret []byte, issuer, account string) TOTPSetup {
+	text := base32Text.EncodeToString(secret)
 	q := url.Values{"secret": {text}, "issuer": {issuer}, "algorithm": {"SHA1"}, "digits": {"6"}, "period": {"30"}}
 	label := url.PathEscape(issuer) + ":" + url.PathEscape(account)
 	return TOTPSetup{Secret: text, URI: "otpauth://totp/" + label + "?" + strings.ReplaceAll(q.Encode(), "+", "%20")}

@@ -24,6 +24,8 @@ type SignIns interface {
 	SignIn(ctx context.Context, at admin.Attempt) (string, admin.Caller, error)
 	SecondStep(ctx context.Context, token string, in admin.SecondStep) (string, admin.Caller, error)
 	SetNewPassword(ctx context.Context, token string, in admin.NewPassword) (string, admin.Caller, error)
+	PasskeySignInOptions(ctx context.Context, source string) (admin.PasskeyChallenge, error)
+	PasskeySignIn(ctx context.Context, at admin.PasskeyAttempt) (string, admin.Caller, error)
 	Authenticate(ctx context.Context, token string, via admin.Via) (admin.Caller, error)
 	Notices(ctx context.Context, c admin.Caller) ([]admin.Notice, error)
 	SignOut(ctx context.Context, by authz.By, id string) error
@@ -52,6 +54,9 @@ type FactorActs interface {
 	ConfirmTOTP(ctx context.Context, by authz.By, code string) ([]string, error)
 	RemoveTOTP(ctx context.Context, by authz.By) error
 	NewRecoveryCodes(ctx context.Context, by authz.By) ([]string, error)
+	PasskeyRegistrationOptions(ctx context.Context, by authz.By) (admin.PasskeyChallenge, error)
+	RegisterPasskey(ctx context.Context, by authz.By, challengeID, name string, response []byte) (admin.Passkey, error)
+	RemovePasskey(ctx context.Context, by authz.By, id string) error
 }
 
 // Deps are what the API calls. All are needed.

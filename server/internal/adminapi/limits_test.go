@@ -54,6 +54,9 @@ func TestEveryRouteRefusesWhatIsTooMuch(t *testing.T) {
 		if c.target == "/api/policy/bundles" {
 			huge = `{"payload":"` + strings.Repeat("x", signing.MaxEnvelope) + `"}`
 		}
+		if strings.HasSuffix(c.target, "/verify") {
+			huge = `{"id":"` + strings.Repeat("x", maxPasskeyBody) + `"}`
+		}
 		if got := send(method, c.target, js, huge, int64(len(huge))); got != protocol.CodeTooLarge {
 			t.Errorf("%s, a body over the limit: %q", name, got)
 		}

@@ -27,6 +27,12 @@ func (a *API) routes() {
 	add(a, self, with(http.StatusNoContent, post("/api/admin/totp/remove", "remove-totp", "Take the code generator and the recovery codes away")), a.removeTOTP)
 	add(a, self, post("/api/admin/recovery-codes", "new-recovery-codes", "Replace the recovery codes; they are shown once"), a.newRecoveryCodes)
 
+	add(a, self, post("/api/admin/passkeys/register/options", "passkey-register-options", "Begin to enroll a passkey"), a.passkeyRegisterOptions)
+	add(a, self, with(http.StatusCreated, passkeyAnswer(post("/api/admin/passkeys/register/verify", "passkey-register-verify", "Enroll the passkey that the browser made"))), a.passkeyRegister)
+	add(a, self, with(http.StatusNoContent, post("/api/admin/passkeys/{id}/remove", "remove-passkey", "Take a passkey of one's own away")), a.removePasskey)
+	add(a, httpkit.Anonymous, post("/api/admin/passkeys/authenticate/options", "passkey-authenticate-options", "Begin to sign in with a passkey"), a.passkeyOptions)
+	add(a, httpkit.Anonymous, passkeyAnswer(post("/api/admin/passkeys/authenticate/verify", "passkey-authenticate-verify", "Sign in with the answer of a passkey")), a.passkeySignIn)
+
 	add(a, self, get("/api/admin/sessions", "list-sessions", "Running sessions: one's own, or all with session:manage"), a.listSessions)
 	add(a, self, with(http.StatusNoContent, post("/api/admin/sessions/{id}/revoke", "revoke-session", "End a session: one's own, or any with session:manage")), a.revokeSession)
 

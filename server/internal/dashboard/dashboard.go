@@ -26,6 +26,8 @@ type SignIns interface {
 	Authenticate(ctx context.Context, token string, via admin.Via) (admin.Caller, error)
 	// Alive finds the caller of a session without counting as its use.
 	Alive(ctx context.Context, sessionID string, via admin.Via) (admin.Caller, error)
+	PasskeySignInOptions(ctx context.Context, source string) (admin.PasskeyChallenge, error)
+	PasskeySignIn(ctx context.Context, at admin.PasskeyAttempt) (string, admin.Caller, error)
 	SignOut(ctx context.Context, by authz.By, id string) error
 }
 
@@ -62,6 +64,9 @@ type FactorActs interface {
 	ConfirmTOTP(ctx context.Context, by authz.By, code string) ([]string, error)
 	RemoveTOTP(ctx context.Context, by authz.By) error
 	NewRecoveryCodes(ctx context.Context, by authz.By) ([]string, error)
+	PasskeyRegistrationOptions(ctx context.Context, by authz.By) (admin.PasskeyChallenge, error)
+	RegisterPasskey(ctx context.Context, by authz.By, challengeID, name string, response []byte) (admin.Passkey, error)
+	RemovePasskey(ctx context.Context, by authz.By, id string) error
 }
 
 // Approvals reads what waits for people, and decides on it.

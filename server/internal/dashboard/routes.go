@@ -10,6 +10,9 @@ import (
 // maxForm is far above any form that a person fills in.
 const maxForm = 16 << 10
 
+// maxPasskey is above what authenticators say, attestations included.
+const maxPasskey = 64 << 10
+
 type route struct {
 	httpkit.Route
 
@@ -30,6 +33,8 @@ func (c *Console) routes() {
 	c.post("/dashboard/sign-in/code", anyone, c.secondStep)
 	c.get("/dashboard/sign-in/password", anyone, c.stepPage)
 	c.post("/dashboard/sign-in/password", anyone, c.newPassword)
+	c.script("/dashboard/sign-in/passkey/options", anyone, c.passkeyOptions)
+	c.script("/dashboard/sign-in/passkey", anyone, c.passkeySignIn)
 	c.post("/dashboard/sign-out", self, c.signOut)
 
 	c.get("/dashboard", self, c.reading("overview", c.overview))
@@ -68,6 +73,9 @@ func (c *Console) routes() {
 	c.post("/dashboard/me/totp/confirm", self, c.confirmTOTP)
 	c.post("/dashboard/me/totp/remove", self, c.removeTOTP)
 	c.post("/dashboard/me/recovery", self, c.newRecovery)
+	c.script("/dashboard/me/passkeys/options", self, c.passkeyRegistrationOptions)
+	c.script("/dashboard/me/passkeys", self, c.registerPasskey)
+	c.post("/dashboard/me/passkeys/{id}/remove", self, c.removePasskey)
 	c.post("/dashboard/me/sessions/{id}/end", self, c.endSession)
 
 	c.get("/dashboard/audit", need(authz.AuditRead), c.reading("audit", c.audit))
@@ -82,5 +90,13 @@ func (c *Console) get(pattern string, policy httpkit.Policy, h http.HandlerFunc)
 func (c *Console) post(pattern string, policy httpkit.Policy, h http.HandlerFunc) {
 	c.routed = append(c.routed, route{httpkit.Route{
 		Method: http.MethodPost, Pattern: pattern, Policy: policy, MaxBody: maxForm, Media: "application/x-www-form-urlencoded",
+	}, h})
+}
+
+// script is a call of the console's own script, which speaks JSON: what a passkey
+// says fits into no form.
+func (c *Console) script(pattern string, policy httpkit.Policy, h http.HandlerFunc) {
+	c.routed = append(c.routed, route{httpkit.Route{
+		Method: http.MethodPost, Pattern: pattern, Policy: policy, MaxBody: maxPasskey, Media: "application/json",
 	}, h})
 }

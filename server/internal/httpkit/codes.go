@@ -12,6 +12,7 @@ const (
 	CodeSignIn          protocol.Code = "sign-in-failed"         // name or password is wrong
 	CodeStepDue         protocol.Code = "step-due"               // signed in by half: take the step that is due
 	CodeWrongCode       protocol.Code = "code-wrong"             // the second step failed
+	CodePasskey         protocol.Code = "passkey-refused"        // the passkey was not accepted
 	CodeFreshSignIn     protocol.Code = "fresh-sign-in-needed"   // the sign-in is too long ago for this
 	CodeForbidden       protocol.Code = "forbidden"              // signed in, and not permitted
 	CodeMethod          protocol.Code = "method-not-allowed"     // see Allow
@@ -75,6 +76,7 @@ var codes = map[protocol.Code]meaning{
 	CodeSignIn:          {http.StatusUnauthorized, "Name or password is wrong"},
 	CodeStepDue:         {http.StatusUnauthorized, "The sign-in is not complete"},
 	CodeWrongCode:       {http.StatusUnauthorized, "The code is not right"},
+	CodePasskey:         {http.StatusUnauthorized, "The passkey was not accepted; begin again"},
 	CodeFreshSignIn:     {http.StatusForbidden, "Sign in again first"},
 	CodeForbidden:       {http.StatusForbidden, "Not permitted"},
 	CodeMethod:          {http.StatusMethodNotAllowed, "The method is not allowed here"},
