@@ -71,6 +71,11 @@ test-heavy: ## run the heavy suites; HEAVY_ROUNDS=N says how long
 	test/postgres/ensure postgresql
 	$(WITH_DB) go test -count=1 -tags heavy -timeout $(if $(filter-out 1,$(HEAVY_ROUNDS)),60m,15m) ./test/heavy/... ./server/internal/pki ./server/internal/flow
 
+.PHONY: test-browser
+test-browser: ## drive the console in a real Chromium; pictures stay in dist/screenshots
+	test/postgres/ensure chromium
+	go test -count=1 -tags browser -timeout 5m ./test/browser
+
 .PHONY: bench
 bench: build fleetsim ## measure against the goals, each beside a bare reference; BENCH=1,4 ROUNDS=5 DEVICES=10000 BENCH_FLAGS=-short
 	test/postgres/ensure postgresql
@@ -107,6 +112,7 @@ mutants: ## take each defence away and see a test fail; ONLY=REGEXP chooses patc
 vet: ## run go vet, for Linux and for Windows
 	go vet ./...
 	go vet -tags heavy ./test/... ./server/internal/pki ./server/internal/flow
+	go vet -tags browser ./test/browser
 	go vet -tags failpoints ./shared/failpoint
 	GOOS=windows go vet ./agent/... ./server/... ./shared/...
 

@@ -20,7 +20,7 @@ func (c *Console) functions(following bool) template.FuncMap {
 		"short":   short,
 		"pretty":  pretty,
 		"plural":  plural,
-		"words":   func(s string) string { return strings.NewReplacer("-", " ", "_", " ").Replace(s) },
+		"words":   func(s any) string { return strings.NewReplacer("-", " ", "_", " ").Replace(fmt.Sprint(s)) },
 		"sorted":  sortedPairs,
 		"version": func() string { return c.deps.Version },
 		"group":   groupDigits,

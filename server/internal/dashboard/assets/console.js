@@ -88,7 +88,7 @@
     if (was.size) for (const r of place.querySelectorAll("tr")) if (!was.has(r.textContent)) r.classList.add("fresh");
     if (focus) place.querySelector(focus)?.focus({ preventScroll: true });
     count();
-    document.dispatchEvent(new CustomEvent("put", { detail: f.id }));
+    document.body.dataset.put = "yes";
   }
 
   // Acts ask in a dialog; without a script they unfold in their place.
@@ -185,6 +185,7 @@
       const tell = () => { toggle.querySelector("span").textContent = themes.isDark() ? "Light" : "Dark"; };
       toggle.hidden = false;
       toggle.addEventListener("click", () => { root.dataset.theme = themes.isDark() ? "light" : "dark"; themes.set(root.dataset.theme); tell(); });
+      matchMedia("(prefers-color-scheme: dark)").addEventListener("change", tell);
       tell();
     }
     if (window.PublicKeyCredential) for (const e of document.querySelectorAll("[data-needs-passkey]")) e.hidden = false;
