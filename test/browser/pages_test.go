@@ -54,6 +54,7 @@ func fleet(t *testing.T) *servertest.Server {
 // It shows when: axe finds no serious or critical issue on any page, light and
 // dark; the pictures are for people.
 func TestEveryPageIsAccessible(t *testing.T) {
+	t.Parallel()
 	s := fleet(t)
 	b := open(t, s.PeopleURL)
 	b.scheme("light")
@@ -114,6 +115,7 @@ func TestEveryPageIsAccessible(t *testing.T) {
 
 	reviewer := open(t, s.PeopleURL)
 	reviewer.signIn("ben")
+	reviewer.see("h1", "Overview")
 	reviewer.at("/dashboard/reviews")
 	reviewer.press(".rows a", "Decide")
 	reviewer.see("h2", "Compare the key code")
@@ -140,6 +142,7 @@ func TestEveryPageIsAccessible(t *testing.T) {
 
 // SES-07
 func TestAScriptInAnyDeviceFieldIsOnlyText(t *testing.T) {
+	t.Parallel()
 	s := servertest.Start(t, servertest.Options{})
 	op, ben := s.Person("olivia", "operator"), s.Person("ben", "approver")
 	s.Person("ada", "admin")

@@ -20,6 +20,7 @@ import (
 )
 
 func TestSignInWithPasswordAndCode(t *testing.T) {
+	t.Parallel()
 	s := servertest.Start(t, servertest.Options{})
 	s.Person("ada", "admin")
 	b := open(t, s.PeopleURL)
@@ -73,6 +74,7 @@ func TestSignInWithPasswordAndCode(t *testing.T) {
 }
 
 func TestAPasskeyIsRegisteredAndOpensTheConsole(t *testing.T) {
+	t.Parallel()
 	s := servertest.Start(t, servertest.Options{})
 	s.Person("ada", "admin")
 	b := open(t, s.PeopleURL)
@@ -116,6 +118,7 @@ func (o *output) String() string {
 // The whole way of a device, by people with browsers: olivia makes a token and
 // later asks for a command, ben lets the device in and agrees to the command.
 func TestTwoPeopleLetADeviceInAndHaveItObey(t *testing.T) {
+	t.Parallel()
 	s := servertest.Start(t, servertest.Options{Settings: map[string]string{
 		"SENTINEL_HEARTBEAT_INTERVAL": "1s", "SENTINEL_DUAL_APPROVAL_COMMANDS": "true",
 	}})
@@ -207,6 +210,7 @@ func TestTwoPeopleLetADeviceInAndHaveItObey(t *testing.T) {
 
 // Reviews are decided with the keyboard alone.
 func TestTheReviewsPageNeedsNoMouse(t *testing.T) {
+	t.Parallel()
 	s := servertest.Start(t, servertest.Options{})
 	op := s.Person("olivia", "operator")
 	s.Person("ben", "approver")
@@ -261,6 +265,7 @@ func TestTheReviewsPageNeedsNoMouse(t *testing.T) {
 
 // A page that is open ends with its session, on whatever node it was ended.
 func TestALivePageEndsWithItsSession(t *testing.T) {
+	t.Parallel()
 	s := servertest.Start(t, servertest.Options{})
 	s.Person("ada", "admin")
 	b := open(t, s.PeopleURL)

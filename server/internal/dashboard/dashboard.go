@@ -162,7 +162,10 @@ func (c *Console) Guards() httpkit.Guards { return httpkit.Guards{httpkit.KindCo
 // Register adds the routes to the surface for people.
 func (c *Console) Register(mux *httpkit.Mux) {
 	for _, r := range c.routed {
-		mux.Handle(r.Route, c.protect(r.handler))
+		mux.Handle(r.Route, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			protect(w.Header())
+			r.handler.ServeHTTP(w, req)
+		}))
 	}
 }
 
@@ -174,18 +177,14 @@ func (c *Console) Close() { c.streams.close() }
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// protect sets the headers of pages.
-func (c *Console) protect(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", pagePolicy)
-		// Under no-referrer a browser would send "Origin: null" with the console's own
-		// forms (Fetch section 3.1, "serializing a request origin").
-		h.Set("Referrer-Policy", "same-origin")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
-		next.ServeHTTP(w, r)
-	})
+// protect sets the headers of pages, in place of those of the surface.
+func protect(h http.Header) {
+	h.Set("Content-Security-Policy", pagePolicy)
+	// Under no-referrer a browser would send "Origin: null" with the console's own
+	// forms (Fetch section 3.1, "serializing a request origin").
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
 }
 
 func (c *Console) logError(ctx context.Context, err error) {

@@ -51,6 +51,7 @@ type caller struct {
 func (c *Console) guard(route httpkit.Route, next http.Handler) http.Handler {
 	need := route.Policy.Permission()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		protect(w.Header()) // of its own refusals, too
 		ctx := r.Context()
 		from := audit.Actor{Kind: audit.Anonymous, Source: httpkit.Source(r), RequestID: httpkit.RequestID(ctx)}
 		entry := audit.Entry{Action: audit.Access, ObjectKind: "route", ObjectID: route.Method + " " + route.Pattern}
