@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"io/fs"
@@ -344,9 +345,11 @@ func TestAPageIsFollowedUntilItsSessionEnds(t *testing.T) {
 	cookie := s.signIn("ada", authz.Admin)
 	server := httptest.NewServer(s.mux)
 	t.Cleanup(server.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*liveEvery)
+	t.Cleanup(cancel)
 	ask := func(path, cookie string) *http.Response {
 		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+path, http.NoBody)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+path, http.NoBody)
 		must(t, err)
 		r.Header.Set("Accept", "text/event-stream")
 		r.AddCookie(&http.Cookie{Name: cookieName, Value: cookie})
