@@ -69,7 +69,7 @@ test-short: ## run the tests without the race detector, and the slow ones in sho
 .PHONY: test-heavy
 test-heavy: ## run the heavy suites; HEAVY_ROUNDS=N says how long
 	test/postgres/ensure postgresql
-	$(WITH_DB) go test -count=1 -tags heavy -timeout $(if $(filter-out 1,$(HEAVY_ROUNDS)),60m,15m) ./test/heavy/... ./server/internal/pki ./server/internal/flow
+	$(WITH_DB) go test -count=1 -tags heavy -timeout $(if $(filter-out 1,$(HEAVY_ROUNDS)),60m,15m) ./test/heavy/... ./server/internal/pki ./server/internal/flow ./server/internal/admin
 
 .PHONY: test-browser
 test-browser: ## drive the console in a real Chromium; pictures stay in dist/screenshots
@@ -111,7 +111,7 @@ mutants: ## take each defence away and see a test fail; ONLY=REGEXP chooses patc
 .PHONY: vet
 vet: ## run go vet, for Linux and for Windows
 	go vet ./...
-	go vet -tags heavy ./test/... ./server/internal/pki ./server/internal/flow
+	go vet -tags heavy ./test/... ./server/internal/pki ./server/internal/flow ./server/internal/admin
 	go vet -tags browser ./test/browser
 	go vet -tags failpoints ./shared/failpoint
 	GOOS=windows go vet ./agent/... ./server/... ./shared/...

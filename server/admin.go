@@ -37,12 +37,13 @@ func (p *program) adminCommand() *cobra.Command {
 			}
 		})
 	})
-	c.AddCommand(list, p.adminCreate(), p.adminUpdate("disable", "Close an account and end its sign-ins", true), p.adminUpdate("enable", "Open a closed account", false))
+	c.AddCommand(list, p.adminCreate(), p.adminUpdate("disable", "Close an account and end its sign-ins", true), p.adminUpdate("enable", "Open a closed account", false),
+		p.adminInvite(), p.adminInvitations(), p.adminUninvite(), p.adminRedeem(), p.adminBreakGlass(), p.adminResetFactors())
 	return c
 }
 
 func (p *program) adminCreate() *cobra.Command {
-	var local bool
+	var local, oneTime, mustPasskey bool
 	var name, person, role, passwordFile string
 	c := p.apiCommand("create", "Make an account", nil, nil)
 	remote := func(c *cobra.Command, server, password string) (account, error) {
@@ -51,7 +52,7 @@ func (p *program) adminCreate() *cobra.Command {
 			return account{}, err
 		}
 		var made account
-		in := map[string]any{"name": name, "role": role, "password": password}
+		in := map[string]any{"name": name, "role": role, "password": password, "one_time_password": oneTime, "must_passkey": mustPasskey}
 		if person != "" {
 			in["person"] = person
 		}
@@ -76,7 +77,7 @@ The password is asked for, read from --password-file, or from standard input.`
 		var made account
 		if local {
 			err = p.withCore(func(c *cobra.Command, core *app.Core) error {
-				a, err := core.Admin.CreateLocal(c.Context(), admin.NewAccount{Name: name, Person: person, Role: authz.Role(role), Password: password})
+				a, err := core.Admin.CreateLocal(c.Context(), admin.NewAccount{Name: name, Person: person, Role: authz.Role(role), Password: password, OneTime: oneTime, MustPasskey: mustPasskey})
 				made = account{ID: a.ID, Name: a.Name, Person: a.Person, Role: string(a.Role), Active: true}
 				return err
 			})(c, nil)
@@ -98,6 +99,8 @@ The password is asked for, read from --password-file, or from standard input.`
 	f.StringVar(&name, "name", "", "name to sign in with")
 	f.StringVar(&person, "person", "", "whose it is; two accounts of one person count once (default: the name)")
 	f.StringVar(&role, "role", "viewer", "viewer, operator, approver, security or admin")
+	f.BoolVar(&oneTime, "one-time-password", false, "the password is good for one sign-in, which sets another")
+	f.BoolVar(&mustPasskey, "must-passkey", false, "once the account has a passkey, its password opens nothing")
 	f.StringVar(&passwordFile, "password-file", "", "file that holds the password; - reads standard input")
 	return c
 }

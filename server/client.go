@@ -24,6 +24,7 @@ import (
 type client struct {
 	server string
 	token  string
+	caFile string
 	http   *http.Client
 }
 
@@ -110,7 +111,7 @@ func newAPIClient(l savedLogin) (*client, error) {
 		}
 		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
 	}
-	return &client{server: strings.TrimRight(l.Server, "/"), token: l.Token, http: &http.Client{Transport: transport, Timeout: 30 * time.Second,
+	return &client{server: strings.TrimRight(l.Server, "/"), token: l.Token, caFile: l.CAFile, http: &http.Client{Transport: transport, Timeout: 30 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
 }
 
@@ -173,6 +174,12 @@ func refusal(resp *http.Response, data []byte) error {
 			return errNotSignedIn
 		}
 	case http.StatusForbidden:
+		if p.Code == "fresh-sign-in-needed" {
+			return fmt.Errorf("%w; sign in again: sentinel-server login --name NAME", &p)
+		}
+		if p.Code != "forbidden" {
+			return &p
+		}
 		return fmt.Errorf("%w; ask an admin for a role that may do this", &p)
 	case http.StatusTooManyRequests:
 		return fmt.Errorf("%w; try again in %s seconds", &p, resp.Header.Get("Retry-After"))

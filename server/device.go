@@ -64,8 +64,8 @@ func (p *program) deviceCommand() *cobra.Command {
 	c.AddCommand(p.deviceList(), p.deviceExplain(),
 		p.deviceAct("revoke", "certificate/revoke", "End a device and its certificates for good, at once", "Revoked"),
 		p.deviceAct("suspend", "suspend", "Stop a device until it is resumed", "Suspended"),
-		p.deviceAct("resume", "resume", "End a suspension", "Resumed"),
-		p.deviceAct("resync", "resync", "End a hold after a counter went back", "Resynced"),
+		p.deviceAsk("resume", "Ask that a suspension ends; others decide"),
+		p.deviceAsk("resync", "Ask that a hold after a counter went back ends; others decide"),
 		p.identityRequests(), p.decideIdentity("approve", "Let a device go by another key whose code is the one given"), p.decideIdentity("reject", "Refuse a device another key"),
 	)
 	return c
@@ -178,5 +178,35 @@ func (p *program) deviceAct(name, path, short, done string) *cobra.Command {
 		return o.show(map[string]string{"device_id": args[0], "result": done}, func(w io.Writer) { row(w, done+" "+args[0]+".") })
 	})
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
+	return c
+}
+
+// waits is an act that was asked for and that others decide on first.
+type waits struct {
+	ApprovalID string `json:"approval_id"`
+	Needs      int    `json:"needs,omitempty"`
+	Next       string `json:"next"`
+}
+
+// deviceAsk asks for an act on one device, which others decide on.
+func (p *program) deviceAsk(name, short string) *cobra.Command {
+	var reason string
+	c := p.apiCommand(name+" DEVICE", short, cobra.ExactArgs(1), func(c *cobra.Command, o *operate, api *client, args []string) error {
+		if reason == "" {
+			return usageError{fmt.Errorf("--reason is needed: others decide by it, and it is kept in the audit log")}
+		}
+		var out waits
+		if err := api.do(c.Context(), "POST", "/api/devices/"+url.PathEscape(args[0])+"/"+name, map[string]string{"reason": reason}, &out); err != nil {
+			return notFound(err, "device", args[0], "device list")
+		}
+		return o.show(out, func(w io.Writer) {
+			who := "another person agrees"
+			if out.Needs > 1 {
+				who = strconv.Itoa(out.Needs) + " others agree"
+			}
+			row(w, "Asked: "+args[0]+" is to "+name+" once "+who+": sentinel-server approval approve "+out.ApprovalID+" --reason WHY")
+		})
+	})
+	c.Flags().StringVar(&reason, "reason", "", "why, for those who decide and for the audit log")
 	return c
 }

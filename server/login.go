@@ -21,16 +21,12 @@ import (
 // addOperate adds the commands that talk to the API.
 func (p *program) addOperate(root *cobra.Command) {
 	root.AddCommand(p.loginCommand(), p.logoutCommand(), p.statusCommand(), p.deviceCommand(), p.approvalCommand(), p.enrollmentCommand(),
-		p.enrollTokenCommand(), p.enrollWindowCommand(), p.fleetCommand(), p.commandCommand(), p.policyCommand(), p.sessionCommand(), p.auditCommand())
+		p.enrollTokenCommand(), p.enrollWindowCommand(), p.fleetCommand(), p.commandCommand(), p.policyCommand(), p.sessionCommand(), p.factorCommand(), p.apiTokenCommand(), p.auditCommand())
 }
 
 func (p *program) loginCommand() *cobra.Command {
-	var name, passwordFile, caFile string
+	var name, passwordFile, codeFile, newPasswordFile, caFile string
 	c := p.apiCommand("login", "Sign in; commands after it use the sign-in", nil, func(c *cobra.Command, o *operate, _ *client, _ []string) error {
-		path, err := p.loginPath()
-		if err != nil {
-			return err
-		}
 		saved := savedLogin{Server: first(o.server, p.env("SENTINEL_SERVER"), p.lastServer(), defaultServer), CAFile: first(caFile, p.env("SENTINEL_CA_FILE"))}
 		api, err := newAPIClient(saved)
 		if err != nil {
@@ -43,37 +39,103 @@ func (p *program) loginCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		var out struct {
-			Token     string     `json:"token"`
-			ExpiresAt *time.Time `json:"expires_at"`
-		}
+		var out signedIn
+		api.token = ""
 		if err := api.do(c.Context(), "POST", "/api/admin/login", map[string]string{"name": name, "password": password}, &out); err != nil {
+			return err
+		}
+		if err := p.steps(c, api, &out, codeFile, newPasswordFile); err != nil {
 			return err
 		}
 		// The sign-in that this one replaces would live on unseen.
 		if before, err := p.newClient(saved.Server); err == nil && before.token != "" {
 			_ = before.do(c.Context(), "POST", "/api/admin/logout", nil, nil) // it may have ended by itself
 		}
-		saved.Token = out.Token
-		data, err := json.Marshal(saved)
-		if err != nil {
-			return err
-		}
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
-		}
-		if err := files.Replace(path, append(data, '\n'), 0o600); err != nil {
-			return err
-		}
-		return o.show(map[string]any{"name": name, "server": saved.Server, "expires_at": out.ExpiresAt}, func(w io.Writer) {
-			row(w, "Signed in at "+saved.Server+" as "+name+", until "+when(out.ExpiresAt)+" at the latest.")
-		})
+		return p.keepLogin(o, api, name, &out)
 	})
 	c.GroupID = "operate"
 	c.Flags().StringVar(&name, "name", "", "account name")
 	c.Flags().StringVar(&passwordFile, "password-file", "", "file that holds the password; - reads standard input")
+	c.Flags().StringVar(&codeFile, "code-file", "", "file that holds the code of the second step, or a recovery code")
+	c.Flags().StringVar(&newPasswordFile, "new-password-file", "", "file that holds the password to set when yours is a one-time password")
 	c.Flags().StringVar(&caFile, "ca-file", "", "certificate of the authority that the server's own is from, on its people side (PEM)")
 	return c
+}
+
+// signedIn is a session as the API opens it.
+type signedIn struct {
+	Token     string     `json:"token"`
+	ExpiresAt *time.Time `json:"expires_at"`
+	Due       string     `json:"due"`
+	Me        struct {
+		Notices []struct {
+			At     *time.Time `json:"at"`
+			Kind   string     `json:"kind"`
+			Detail string     `json:"detail"`
+			Source string     `json:"source"`
+		} `json:"notices"`
+	} `json:"me"`
+}
+
+// steps takes the steps that a sign-in still misses.
+func (p *program) steps(c *cobra.Command, api *client, out *signedIn, codeFile, newPasswordFile string) error {
+	for range 2 {
+		step := map[string]string{}
+		path := "/api/admin/login/"
+		switch out.Due {
+		case "":
+			return nil
+		case "second-factor":
+			code, err := p.password("Code of your code generator, or a recovery code: ", codeFile)
+			if err != nil {
+				return err
+			}
+			path, step["code"] = path+"second-step", code
+		case "new-password":
+			fmt.Fprintln(p.err, "Your password was good for this once. Choose one of your own.")
+			password, err := p.newPassword("New password (15 characters or more): ", newPasswordFile)
+			if err != nil {
+				return err
+			}
+			path, step["password"] = path+"new-password", password
+		default:
+			return fmt.Errorf("the server asks for a step that this program does not know (%s); use one of the server's version", out.Due)
+		}
+		api.token = out.Token
+		*out = signedIn{}
+		if err := api.do(c.Context(), "POST", path, step, out); err != nil {
+			return err
+		}
+	}
+	if out.Due != "" {
+		return errors.New("the sign-in does not come to an end; sign in again")
+	}
+	return nil
+}
+
+// keepLogin saves a sign-in for the commands after it, and tells what happened to the
+// account meanwhile.
+func (p *program) keepLogin(o *operate, api *client, name string, out *signedIn) error {
+	path, err := p.loginPath()
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(savedLogin{Server: api.server, Token: out.Token, CAFile: api.caFile})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if err := files.Replace(path, append(data, '\n'), 0o600); err != nil {
+		return err
+	}
+	return o.show(map[string]any{"name": name, "server": api.server, "expires_at": out.ExpiresAt, "notices": out.Me.Notices}, func(w io.Writer) {
+		row(w, "Signed in at "+api.server+" as "+name+", until "+when(out.ExpiresAt)+" at the latest.")
+		for _, n := range out.Me.Notices {
+			row(w, "Since your last sign-in: "+when(n.At)+" "+n.Kind+": "+n.Detail+" "+n.Source)
+		}
+	})
 }
 
 func (p *program) logoutCommand() *cobra.Command {
@@ -105,7 +167,10 @@ func (p *program) password(prompt, file string) (string, error) {
 		fmt.Fprintln(p.err)
 		return string(data), err
 	}
-	line, err := bufio.NewReader(io.LimitReader(p.in, 4<<10)).ReadString('\n')
+	if p.lines == nil {
+		p.lines = bufio.NewReader(io.LimitReader(p.in, 16<<10)) // one for all questions: it reads ahead
+	}
+	line, err := p.lines.ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err
 	}

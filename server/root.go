@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,8 @@ type program struct {
 	out     io.Writer
 	err     io.Writer
 	environ []string
-	file    string // --config
+	file    string        // --config
+	lines   *bufio.Reader // over in, when it is no terminal
 }
 
 // run is the whole program: main without the process.

@@ -2,8 +2,10 @@
 -- The approval engine: what the rules of voting are is also said here, where no
 -- program can forget it.
 
--- Who asked, with what words, and when what was approved takes effect (0: at once).
+-- Who asked, with what words, by which number of people, and when what was approved
+-- takes effect (0: at once).
 ALTER TABLE approvals ADD COLUMN requester_account TEXT NOT NULL DEFAULT '';
+ALTER TABLE approvals ADD COLUMN path TEXT NOT NULL DEFAULT '';
 ALTER TABLE approvals ADD COLUMN reason TEXT NOT NULL DEFAULT '';
 ALTER TABLE approvals ADD COLUMN due_at INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX approvals_subject ON approvals (kind, subject_id);

@@ -101,6 +101,33 @@ func (p *Person) Approve(enrollmentID string) {
 	p.Must("POST", "/api/enrollments/"+enrollmentID+"/review", map[string]string{"decision": "approve", "digest": shown.Digest, "reason": "test"}, nil)
 }
 
+// Release has a device given back that was suspended ("resume") or is held
+// ("resync"): p asks for it, and other agrees.
+func (p *Person) Release(act, deviceID string, other *Person) {
+	p.s.t.Helper()
+	if status, problem, err := p.TryRelease(act, deviceID, other); err != nil || problem != nil {
+		p.s.t.Fatalf("%s %s: %d %v %v", act, deviceID, status, problem, err)
+	}
+}
+
+// TryRelease is Release that may be refused.
+func (p *Person) TryRelease(act, deviceID string, other *Person) (int, *protocol.Problem, error) {
+	var asked struct {
+		ID string `json:"approval_id"`
+	}
+	if status, problem, err := p.Do("POST", "/api/devices/"+deviceID+"/"+act, map[string]string{"reason": "test"}, &asked); err != nil || problem != nil {
+		return status, problem, err
+	}
+	var shown struct {
+		Digest string `json:"digest"`
+	}
+	path := "/api/approvals/" + asked.ID
+	if status, problem, err := other.Do("GET", path, nil, &shown); err != nil || problem != nil {
+		return status, problem, err
+	}
+	return other.Do("POST", path+"/review", map[string]string{"decision": "approve", "digest": shown.Digest, "reason": "test"}, nil)
+}
+
 // Revoke revokes a device.
 func (p *Person) Revoke(deviceID string) {
 	p.s.t.Helper()

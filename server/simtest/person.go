@@ -3,8 +3,10 @@ package simtest
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
@@ -94,14 +96,26 @@ func (p Person) Suspend(ctx context.Context, deviceID string) error {
 	return p.n.core.Flow.Suspend(ctx, p.by, deviceID, "simulated")
 }
 
-// Resume ends a suspension.
+// Resume asks that a suspension ends, and has another of People agree.
 func (p Person) Resume(ctx context.Context, deviceID string) error {
-	return p.n.core.Flow.Resume(ctx, p.by, deviceID, "simulated")
+	return p.agreed(ctx)(p.n.core.Flow.Resume(ctx, p.by, deviceID, "simulated"))
 }
 
-// Resync ends a hold.
+// Resync asks that a hold ends, and has another of People agree.
 func (p Person) Resync(ctx context.Context, deviceID string) error {
-	return p.n.core.Flow.Resync(ctx, p.by, deviceID, "simulated")
+	return p.agreed(ctx)(p.n.core.Flow.Resync(ctx, p.by, deviceID, "simulated"))
+}
+
+// agreed has the first of People who did not ask agree to what was asked.
+func (p Person) agreed(ctx context.Context) func(r *approval.Request, err error) error {
+	return func(r *approval.Request, err error) error {
+		if err != nil {
+			return err
+		}
+		other := slices.IndexFunc(People, func(name string) bool { return name != r.Requester })
+		_, err = p.n.core.Flow.Decide(ctx, p.n.Person(People[other]).by, r.ID, flow.Decision{Approve: true, Digest: r.Digest, Reason: "simulated"})
+		return err
+	}
 }
 
 // SendCommand asks for a command for devices, and returns its id.

@@ -73,7 +73,7 @@ func TestAnAgentGoesOnByItself(t *testing.T) {
 	s.operator.Must("POST", "/api/devices/edge-1/suspend", map[string]string{"reason": "test"}, nil)
 	eventually(t, 10*time.Second, "the agent says that it is suspended", func() bool { return a.refused("device-suspended") })
 	at := s.device("edge-1").Counter
-	s.guard.Must("POST", "/api/devices/edge-1/resume", map[string]string{"reason": "test"}, nil)
+	s.guard.Release("resume", "edge-1", s.reviewer)
 	s.rises("edge-1", 2)
 	if at == s.device("edge-1").Counter {
 		t.Error("it did not go on")

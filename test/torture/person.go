@@ -94,7 +94,25 @@ func (p *person) command(node int, kind, deviceID string) string {
 func (p *person) act(node int, kind, deviceID string) string {
 	path := map[string]string{record.Suspend: "suspend", record.Resume: "resume", record.Resync: "resync", record.Revoke: "certificate/revoke"}[kind]
 	op := record.Op{Kind: kind, Device: deviceID, Node: node, Reason: newID(), Begin: p.s.since()}
-	op.Result, op.Text = p.do(node, http.MethodPost, "/api/devices/"+deviceID+"/"+path, map[string]string{"reason": op.Reason}, nil)
+	var asked struct {
+		ID string `json:"approval_id"`
+	}
+	op.Result, op.Text = p.do(node, http.MethodPost, "/api/devices/"+deviceID+"/"+path, map[string]string{"reason": op.Reason}, &asked)
+	if op.Result == record.OK && asked.ID != "" {
+		op.Result, op.Text = p.s.reviewer.agree(node, asked.ID, op.Reason)
+	}
 	p.s.note(op)
 	return op.Result
+}
+
+// agree approves what another asked for, as it is shown. What was asked and not
+// agreed to has done nothing.
+func (p *person) agree(node int, id, reason string) (result, text string) {
+	var shown struct {
+		Digest string `json:"digest"`
+	}
+	if result, text = p.do(node, http.MethodGet, "/api/approvals/"+id, nil, &shown); result != record.OK {
+		return result, text
+	}
+	return p.do(node, http.MethodPost, "/api/approvals/"+id+"/review", map[string]string{"decision": "approve", "digest": shown.Digest, "reason": reason}, nil)
 }

@@ -44,6 +44,7 @@ type site struct {
 	authorities []*x509.Certificate
 	operator    *person
 	guard       *person // of security
+	reviewer    *person // agrees to what guard asks for
 	agents      []*agent
 
 	operations *record.Log
@@ -100,7 +101,7 @@ func newSite(o options, database, bin, dir string, random *rand.Rand) (s *site, 
 		}
 		s.nodes = append(s.nodes, s.newNode(fmt.Sprintf("server-%d", i), data, url))
 	}
-	for name, role := range map[string]string{"olivia": "operator", "sam": "security"} {
+	for name, role := range map[string]string{"olivia": "operator", "sam": "security", "ben": "approver"} {
 		if err := s.account(name, role); err != nil {
 			return s, err
 		}
@@ -167,6 +168,9 @@ func (s *site) found() (err error) {
 		return err
 	}
 	if s.guard, err = s.signIn("sam"); err != nil {
+		return err
+	}
+	if s.reviewer, err = s.signIn("ben"); err != nil {
 		return err
 	}
 	var fleet struct {

@@ -29,6 +29,7 @@ func (s *Service) CreateAccount(ctx context.Context, by authz.By, n NewAccount) 
 		return Account{}, err
 	}
 	var made Account
+	var waits string
 	err = s.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
 		if err := by.Still(ctx, tx); err != nil {
 			return err
@@ -40,6 +41,11 @@ func (s *Service) CreateAccount(ctx context.Context, by authz.By, n NewAccount) 
 		if n.OneTime {
 			row.PasswordOnce = oneTimeFresh
 		}
+		asked := Account{ID: row.ID, Name: n.Name, Person: n.Person, Role: n.Role, Grants: n.Grants}
+		adds := widened(&Account{DisabledAt: tx.Now}, &asked)
+		if asksFirst(by) && len(adds) > 0 { // until others agree it is an account that looks
+			n.Role, n.Grants = authz.Viewer, nil
+		}
 		if err := row.take(&Account{Role: n.Role, Grants: n.Grants, PasswordAt: tx.Now, MustPasskey: n.MustPasskey}); err != nil {
 			return err
 		}
@@ -47,12 +53,16 @@ func (s *Service) CreateAccount(ctx context.Context, by authz.By, n NewAccount) 
 			return err
 		}
 		made = row.account()
-		return audit.Write(ctx, tx, by.Actor, audit.Entry{
+		if err := audit.Write(ctx, tx, by.Actor, audit.Entry{
 			Action: audit.AccountCreate, ObjectKind: "account", ObjectID: n.Name,
 			Details: map[string]string{"person": n.Person, "role": string(n.Role), "grants": joined(n.Grants)},
-		})
+		}); err != nil {
+			return err
+		}
+		waits, err = s.askFirst(ctx, tx, by, made, asked, adds, "the account was made for this")
+		return err
 	})
-	return made, err
+	return made, waitsFor(waits, made, err)
 }
 
 // CreateLocal makes an account on the word of whoever runs a command on the
@@ -62,7 +72,9 @@ func (s *Service) CreateLocal(ctx context.Context, n NewAccount) (Account, error
 }
 
 // Update changes the account with the given id. Whatever changes its rights or
-// its password ends its sessions. Only closing an account needs no fresh sign-in: what
+// its password ends its sessions. Rights that approve or widen rights are not given by
+// one person: the change becomes a request, whose id *WaitsError names, and the account
+// stays as it is. Only closing an account needs no fresh sign-in: what
 // protects is never the slow path. A password set here is a one-time password, since
 // another than its owner knows it.
 func (s *Service) Update(ctx context.Context, by authz.By, id string, c Change) (Account, error) {
@@ -95,6 +107,7 @@ func (s *Service) Update(ctx context.Context, by authz.By, id string, c Change) 
 		}
 	}
 	var after Account
+	var waits string
 	err := s.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
 		if err := by.Still(ctx, tx); err != nil {
 			return err
@@ -103,10 +116,21 @@ func (s *Service) Update(ctx context.Context, by authz.By, id string, c Change) 
 		if err != nil {
 			return err
 		}
-		after, err = change(ctx, tx, by, row, c, hash)
+		before := row.account()
+		asked := before
+		asked.apply(c, tx.Now)
+		if adds := widened(&before, &asked); asksFirst(by) && len(adds) > 0 {
+			if c.Password != nil || c.MustPasskey != nil {
+				return &InvalidError{"the change", "holds rights that others agree to first, and more: ask for each apart"}
+			}
+			after = before
+			waits, err = s.askFirst(ctx, tx, by, before, asked, adds, c.Reason)
+			return err
+		}
+		after, err = s.alter(ctx, tx, by, row, c, hash)
 		return err
 	})
-	return after, err
+	return after, waitsFor(waits, after, err)
 }
 
 // ChangePassword sets the password of the account behind by, who shows the
@@ -232,6 +256,13 @@ func difference(before, after *Account, password bool) map[string]string {
 		d["password"] = "changed"
 	}
 	return d
+}
+
+// IDOf is the id of the account with a name, in whatever spelling.
+func (s *Service) IDOf(ctx context.Context, name string) (string, error) {
+	name, _ = normalName(name)
+	row, err := accountBy(ctx, s.d.Read(), "name", name)
+	return row.ID, err
 }
 
 func yesNo(b bool) string {

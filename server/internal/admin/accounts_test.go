@@ -12,6 +12,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest"
 )
 
@@ -74,9 +75,9 @@ func TestChangesOfAnAccount(t *testing.T) {
 		_, admin := w.signIn("root")
 		by := admin.By(authz.AccountManage, "192.0.2.1", "r7")
 
-		got, err := w.Update(ctx, by, bob.ID, Change{Role: to(authz.Approver), Grants: &[]authz.Permission{authz.AuditRead}, Reason: "new task"})
+		got, err := w.Update(ctx, by, bob.ID, Change{Role: to(authz.Viewer), Grants: &[]authz.Permission{authz.AuditRead}, Reason: "new task"})
 		must(t, err)
-		if got.Role != authz.Approver || !got.May(authz.AuditRead) || got.May(authz.EnrollTokenCreate) {
+		if got.Role != authz.Viewer || !got.May(authz.AuditRead) || got.May(authz.EnrollTokenCreate) {
 			t.Errorf("bob is %+v", got)
 		}
 		w.pass(time.Second)
@@ -98,7 +99,7 @@ func TestChangesOfAnAccount(t *testing.T) {
 			t.Errorf("audit of enabling: %v", d)
 		}
 		first := updates[1]
-		if d := first.DetailMap(); d["role"] != "operator -> approver" || d["grants"] != "[] -> [audit:read]" || first.Reason != "new task" || first.ActorID != "root" || first.RequestID != "r7" {
+		if d := first.DetailMap(); d["role"] != "operator -> viewer" || d["grants"] != "[] -> [audit:read]" || first.Reason != "new task" || first.ActorID != "root" || first.RequestID != "r7" {
 			t.Errorf("audit: %+v", first)
 		}
 		if e := w.entries(audit.AccountDisable); len(e) != 1 || e[0].ObjectID != "bob" {
@@ -130,7 +131,7 @@ func TestChangesOfAnAccount(t *testing.T) {
 		if err := w.ChangePassword(ctx, self, "not my password", "a phrase chosen anew"); !errors.Is(err, ErrSignIn) {
 			t.Errorf("own password without the current one: %v", err)
 		}
-		for _, c := range []Change{{Role: to(authz.Security)}, {Disabled: new(true)}} {
+		for _, c := range []Change{{Role: to(authz.Viewer)}, {Disabled: new(true)}} {
 			if _, err := w.Update(ctx, by, root.ID, c); !errors.Is(err, ErrLastAdmin) {
 				t.Errorf("the last admin: %v", err)
 			}
@@ -206,4 +207,83 @@ func TestAccountsAreListedByNameInPages(t *testing.T) {
 	if _, _, err := w.List(context.Background(), "' OR 1=1", 2); err == nil {
 		t.Fatal("a page marker that none made")
 	}
+}
+
+// asked stands for those who are asked before rights are widened.
+type asked struct {
+	adds [][]authz.Permission
+	told []string
+}
+
+func (a *asked) WidenRights(_ context.Context, _ db.Tx, _ authz.By, _, _ Account, adds []authz.Permission, _ string) (string, error) {
+	a.adds = append(a.adds, adds)
+	return "approval-1", nil
+}
+
+func (a *asked) AccountChanged(_ context.Context, _ db.Tx, before, after Account) error {
+	a.told = append(a.told, string(before.Role)+" "+string(after.Role))
+	return nil
+}
+
+// APR-08: no person gives a right that approves or widens rights alone, whichever
+// way it would come about.
+func TestNobodyWidensRightsAlone(t *testing.T) {
+	t.Parallel()
+	dbtest.Both(t, func(t *testing.T, url string) {
+		w := newWorld(t, url)
+		ctx := context.Background()
+		w.account("root", authz.Admin)
+		bob := w.account("bob", authz.Operator)
+		gone := w.account("gone", authz.Approver)
+		_, err := w.Update(ctx, authz.Host("test"), gone.ID, Change{Disabled: new(true)})
+		must(t, err)
+		_, admin := w.signIn("root")
+		by := admin.By(authz.AccountManage, "192.0.2.1", "r7")
+		if _, err := w.Update(ctx, by, bob.ID, Change{Role: to(authz.Approver)}); !errors.Is(err, authz.ErrDenied) {
+			t.Errorf("with nobody to ask: %v", err)
+		}
+		others := &asked{}
+		w.OnRights(others)
+		for name, c := range map[string]struct {
+			id     string
+			change Change
+		}{
+			"a role":         {bob.ID, Change{Role: to(authz.Approver)}},
+			"admin":          {bob.ID, Change{Role: to(authz.Admin)}},
+			"a grant":        {bob.ID, Change{Grants: &[]authz.Permission{authz.AuditRead, authz.CommandReview}}},
+			"an open door":   {bob.ID, Change{Grants: &[]authz.Permission{authz.EnrollWindowOpen}}},
+			"coming back":    {gone.ID, Change{Disabled: new(false)}},
+			"back and other": {gone.ID, Change{Disabled: new(false), Role: to(authz.Security)}},
+		} {
+			var waits *WaitsError
+			got, err := w.Update(ctx, by, c.id, c.change)
+			if !errors.As(err, &waits) || waits.ApprovalID != "approval-1" || waits.Account.Role != got.Role {
+				t.Errorf("%s: %+v %v", name, got, err)
+			}
+			if got.Role != authz.Operator && got.Active() {
+				t.Errorf("%s happened: %+v", name, got)
+			}
+		}
+		var invalid *InvalidError
+		if _, err := w.Update(ctx, by, bob.ID, Change{Role: to(authz.Approver), Password: new(goodPassword)}); !errors.As(err, &invalid) {
+			t.Errorf("with a password: %v", err)
+		}
+		var waits *WaitsError
+		eve, err := w.CreateAccount(ctx, by, NewAccount{Name: "eve", Role: authz.Approver, Grants: []authz.Permission{authz.AuditRead}, Password: goodPassword})
+		if !errors.As(err, &waits) || eve.Role != authz.Viewer || len(eve.Grants) != 0 {
+			t.Errorf("a new approver: %+v %v", eve, err)
+		}
+		_, invitation, err := w.Invite(ctx, by, NewInvitation{Name: "mallory", Role: authz.Security})
+		must(t, err)
+		_, c, err := w.Redeem(ctx, Redeeming{Source: "192.0.2.7", Secret: invitation, Name: "mallory", Password: "a phrase of their own"})
+		if err != nil || c.Account.Role != authz.Viewer {
+			t.Errorf("an approver by invitation: %+v %v", c.Account, err)
+		}
+		if len(others.adds) != 8 || len(others.told) != 0 {
+			t.Errorf("asked %v, told %v", others.adds, others.told)
+		}
+		if got, err := w.Update(ctx, by, bob.ID, Change{Role: to(authz.Viewer)}); err != nil || got.Role != authz.Viewer || len(others.told) != 1 {
+			t.Errorf("less: %+v %v %v", got, err, others.told)
+		}
+	})
 }

@@ -33,6 +33,9 @@ type Caller struct {
 // was used, at most about once a minute.
 func (s *Service) Authenticate(ctx context.Context, token string, via Via) (Caller, error) {
 	now := s.d.Now()
+	if secret, ok := openSecret(machinePrefix, token); ok && via == ViaProgram {
+		return s.machine(ctx, secret, now)
+	}
 	secret, err := s.keys.open(token, now)
 	if err != nil {
 		return Caller{}, ErrSignedOut
@@ -90,6 +93,9 @@ func (c Caller) May(p authz.Permission) bool { return c.Account.May(p) }
 // By is the caller's authority for one act that needs p. Its check reads session
 // and account again, inside the transaction that acts.
 func (c Caller) By(p authz.Permission, source, requestID string) authz.By {
+	if c.Session.Method == ByAPIToken {
+		return c.byMachine(p, source, requestID)
+	}
 	who := audit.Actor{Kind: audit.Person, ID: c.Account.Name, Source: source, RequestID: requestID}
 	id, idle := c.Session.ID, c.idle
 	by := authz.NewBy(who, c.Account.ID, c.Account.Person, func(ctx context.Context, tx db.Tx) error {

@@ -444,6 +444,9 @@ func TestAPasskeyEnrollmentWithOneFaultIsRefused(t *testing.T) {
 		"a short RSA key": func(a *answer) {
 			a.cose = map[int]any{1: 3, 3: -257, -1: bytes.Repeat([]byte{0xc5}, 128), -2: []byte{1, 0, 1}}
 		},
+		"another use of an RSA key": func(a *answer) {
+			a.cose = map[int]any{1: 3, 3: -37, -1: bytes.Repeat([]byte{0xc5}, 256), -2: []byte{1, 0, 1}}
+		},
 		"another curve of Edwards": func(a *answer) { a.cose = map[int]any{1: 1, 3: -8, -1: 7, -2: bytes.Repeat([]byte{1}, 57)} },
 		"an insecure algorithm": func(a *answer) {
 			a.cose = map[int]any{1: 3, 3: -65535, -1: bytes.Repeat([]byte{0xc5}, 128), -2: []byte{1, 0, 1}}
@@ -624,6 +627,12 @@ func TestNoLockoutShutsOutAPasskey(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.pass(7 * time.Second)
+	}
+	for i := range 2 * sourceBurst {
+		_, _, err := w.SignIn(ctx, attempt(fmt.Sprintf("name-%d", i), "wrong"))
+		if i >= sourceBurst && !errors.Is(err, ErrThrottled) {
+			t.Fatalf("the address is not throttled: %v", err)
+		}
 	}
 	if _, _, err := w.SignIn(ctx, attempt("alice", goodPassword)); !errors.Is(err, ErrThrottled) {
 		t.Fatalf("the password is not throttled: %v", err)

@@ -134,11 +134,14 @@ func (s *Service) half(ctx context.Context, token string, via Via, want Stage) (
 	if err != nil {
 		return nil, err
 	}
-	if row.Stage != want || via != "" && row.Via != via {
+	if !row.waitsFor(want) || via != "" && row.Via != via {
 		return nil, ErrSignedOut
 	}
 	return row, nil
 }
+
+// waitsFor reports whether this very step of a sign-in is due.
+func (r *sessionRow) waitsFor(step Stage) bool { return r.Stage == step && step != StageFull }
 
 // spendHalf ends a half session inside the transaction that goes on from it:
 // twice at once is ErrSignedOut for one of them.
@@ -147,7 +150,7 @@ func (s *Service) spendHalf(ctx context.Context, tx db.Tx, id string, want Stage
 	if err != nil {
 		return nil, err
 	}
-	if row.Stage != want {
+	if !row.waitsFor(want) {
 		return nil, ErrSignedOut
 	}
 	err = revokeSession(ctx, tx, id, "next step")

@@ -30,6 +30,7 @@ type Service struct {
 	settings Settings
 	keys     keyRing
 	hasher   *hasher
+	rights   Rights // asked before rights are widened; nil: nobody is
 }
 
 // New checks the settings and makes the service.

@@ -36,6 +36,7 @@ const (
 	ByPasskey    Method = "passkey"
 	ByInvitation Method = "invitation"
 	ByBreakGlass Method = "break-glass"
+	ByAPIToken   Method = "api-token"
 )
 
 // due is the stage that a sign-in has reached: a second factor is asked for before

@@ -27,6 +27,7 @@ type world struct {
 	now time.Time
 
 	hashes int
+	secret []byte // of the ring
 	ring   *seal.Ring
 }
 
@@ -42,7 +43,8 @@ func newWorld(t testing.TB, url string) *world {
 	_, err = d.Begin(ctx, "trial")
 	must(t, err)
 	w.d = d
-	w.ring, err = seal.NewRing(key(t))
+	w.secret = key(t)
+	w.ring, err = seal.NewRing(w.secret)
 	must(t, err)
 	w.Service = w.node([][]byte{key(t)})
 	return w

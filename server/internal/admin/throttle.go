@@ -50,6 +50,7 @@ const (
 	bySecond scope = "second-step"
 	// byPasskeySource bounds challenges: rows that anyone can have made.
 	byPasskeySource scope = "passkey-source"
+	byBreakGlass    scope = "break-glass-source"
 )
 
 // pace is how fast attempts of a scope may come.
@@ -62,6 +63,7 @@ type pace struct {
 
 var paces = map[scope]pace{
 	byPasskeySource: {burst: sourceBurst, every: sourceEvery},
+	byBreakGlass:    {burst: accountBurst, every: accountEvery},
 
 	bySource:  {burst: sourceBurst, every: sourceEvery},
 	byAccount: {burst: accountBurst, every: accountEvery, lock: lockFor},

@@ -2,6 +2,8 @@ package adminapi
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
@@ -24,6 +26,8 @@ type Account struct {
 
 	MustPasskey bool `json:"must_passkey" doc:"Once it has a passkey, its password opens nothing."`
 	OneTime     bool `json:"one_time_password" doc:"Its password is good for one sign-in, which sets another."`
+
+	Waits *Waits `json:"waits,omitempty" doc:"Rights that were asked for, and that others decide on first."`
 }
 
 func viewAccount(a *admin.Account) Account {
@@ -42,7 +46,27 @@ func (a *API) listAccounts(ctx context.Context, in *struct{ Paging }) (*listOut[
 	return listOf(accounts, next, viewAccount), nil
 }
 
-type accountOut struct{ Body Account }
+type accountOut struct {
+	Status int
+	Body   Account
+}
+
+// accountAnswer is an account after an act, or as it is until others agreed to it.
+func accountAnswer(status int, a admin.Account, err error) (*accountOut, error) {
+	out := &accountOut{Status: status}
+	if w, ok := errors.AsType[*admin.WaitsError](err); ok {
+		waits := waiting(w.ApprovalID, 1)
+		out.Status, out.Body.Waits = http.StatusAccepted, &waits
+		a, err = w.Account, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	waits := out.Body.Waits
+	out.Body = viewAccount(&a)
+	out.Body.Waits = waits
+	return out, nil
+}
 
 type createAccountIn struct {
 	Body struct {
@@ -62,10 +86,7 @@ func (a *API) createAccount(ctx context.Context, in *createAccountIn) (*accountO
 	made, err := a.deps.Accounts.CreateAccount(ctx, acting(ctx), admin.NewAccount{
 		Name: b.Name, Person: b.Person, Role: b.Role, Grants: b.Grants, Password: b.Password, OneTime: b.OneTime, MustPasskey: b.MustPasskey,
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &accountOut{viewAccount(&made)}, nil
+	return accountAnswer(http.StatusCreated, made, err)
 }
 
 type updateAccountIn struct {
@@ -86,8 +107,5 @@ func (a *API) updateAccount(ctx context.Context, in *updateAccountIn) (*accountO
 	after, err := a.deps.Accounts.Update(ctx, acting(ctx), in.ID, admin.Change{
 		Role: b.Role, Grants: b.Grants, Disabled: b.Disabled, Password: b.Password, Reason: b.Reason, MustPasskey: b.MustPasskey,
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &accountOut{viewAccount(&after)}, nil
+	return accountAnswer(http.StatusOK, after, err)
 }

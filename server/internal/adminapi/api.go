@@ -26,6 +26,8 @@ type SignIns interface {
 	SetNewPassword(ctx context.Context, token string, in admin.NewPassword) (string, admin.Caller, error)
 	PasskeySignInOptions(ctx context.Context, source string) (admin.PasskeyChallenge, error)
 	PasskeySignIn(ctx context.Context, at admin.PasskeyAttempt) (string, admin.Caller, error)
+	Redeem(ctx context.Context, in admin.Redeeming) (string, admin.Caller, error)
+	BreakGlass(ctx context.Context, in admin.Breaking) (string, admin.Caller, error)
 	Authenticate(ctx context.Context, token string, via admin.Via) (admin.Caller, error)
 	Notices(ctx context.Context, c admin.Caller) ([]admin.Notice, error)
 	SignOut(ctx context.Context, by authz.By, id string) error
@@ -44,6 +46,14 @@ type Accounts interface {
 	CreateAccount(ctx context.Context, by authz.By, n admin.NewAccount) (admin.Account, error)
 	Update(ctx context.Context, by authz.By, id string, c admin.Change) (admin.Account, error)
 	ChangePassword(ctx context.Context, by authz.By, current, next string) error
+
+	Invitations(ctx context.Context) ([]admin.Invitation, error)
+	Invite(ctx context.Context, by authz.By, n admin.NewInvitation) (admin.Invitation, string, error)
+	Uninvite(ctx context.Context, by authz.By, id string) error
+
+	APITokens(ctx context.Context) ([]admin.APIToken, error)
+	CreateAPIToken(ctx context.Context, by authz.By, n admin.NewAPIToken) (admin.APIToken, string, error)
+	RevokeAPIToken(ctx context.Context, by authz.By, id string) error
 }
 
 // FactorActs lists and changes what people prove themselves with beside their

@@ -27,7 +27,7 @@ func TestADayOfAnAdministrator(t *testing.T) {
 		}
 		root := login.Token
 
-		w = s.do("POST", "/api/admin/accounts", root, `{"name":"bob","person":"robert","role":"operator","grants":["enrollment:review"],"password":"`+goodPassword+`"}`)
+		w = s.do("POST", "/api/admin/accounts", root, `{"name":"bob","person":"robert","role":"operator","grants":["audit:read"],"password":"`+goodPassword+`"}`)
 		var bob Account
 		must(t, json.Unmarshal(w.Body.Bytes(), &bob))
 		if w.Code != 201 || bob.Person != "robert" || !bob.Active || bob.CreatedBy != "person:root" || len(bob.Grants) != 1 {

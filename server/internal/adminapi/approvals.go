@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
@@ -14,6 +15,7 @@ type Approvals interface {
 	Approvals(ctx context.Context, f view.ApprovalFilter) ([]view.Approval, string, error)
 	Approval(ctx context.Context, id string, who approval.Voter) (*view.Approval, error)
 	Decide(ctx context.Context, by authz.By, id string, d flow.Decision) (approval.State, error)
+	ResetFactors(ctx context.Context, by authz.By, accountID, reason string) (*approval.Request, error)
 }
 
 // decisionBody is what a person says of a request, whatever it is about.
@@ -46,6 +48,19 @@ type decidedOut struct{ Body Decided }
 
 func decided[S ~string](state S, err error) (*decidedOut, error) {
 	return &decidedOut{Decided{string(state)}}, err
+}
+
+// Waits is an act that was asked for and that others decide on first.
+type Waits struct {
+	ApprovalID string `json:"approval_id"`
+	Needs      int    `json:"needs,omitempty" doc:"People who must agree, beside whoever asked."`
+	Next       string `json:"next" doc:"What happens next."`
+}
+
+type waitsOut struct{ Body Waits }
+
+func waiting(id string, needs int) Waits {
+	return Waits{id, needs, "It happens once others agree: sentinel-server approval show " + id}
 }
 
 // The routes of single kinds lead to the same door.
@@ -95,4 +110,21 @@ func (a *API) approval(ctx context.Context, in *IDPath) (*approvalOut, error) {
 func voter(ctx context.Context) approval.Voter {
 	c := callerOf(ctx)
 	return approval.Voter{Person: c.Account.Person, AccountID: c.Account.ID, May: c.May}
+}
+
+func (a *API) resetFactors(ctx context.Context, in *struct {
+	IDPath
+	Body reasonBody
+}) (*resetFactorsOut, error) {
+	r, err := a.deps.Approvals.ResetFactors(ctx, acting(ctx), in.ID, in.Body.Reason)
+	if err != nil || r == nil {
+		return &resetFactorsOut{Status: http.StatusNoContent}, err
+	}
+	w := waiting(r.ID, r.Required)
+	return &resetFactorsOut{http.StatusAccepted, &w}, nil
+}
+
+type resetFactorsOut struct {
+	Status int
+	Body   *Waits
 }

@@ -3,6 +3,7 @@ package adminapi
 import (
 	"context"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/view"
 )
@@ -13,8 +14,8 @@ type Devices interface {
 	Device(ctx context.Context, id string) (*view.Device, error)
 	Revoke(ctx context.Context, by authz.By, deviceID, reason string) error
 	Suspend(ctx context.Context, by authz.By, deviceID, reason string) error
-	Resume(ctx context.Context, by authz.By, deviceID, reason string) error
-	Resync(ctx context.Context, by authz.By, deviceID, reason string) error
+	Resume(ctx context.Context, by authz.By, deviceID, reason string) (*approval.Request, error)
+	Resync(ctx context.Context, by authz.By, deviceID, reason string) (*approval.Request, error)
 }
 
 type listDevicesIn struct {
@@ -60,5 +61,16 @@ type reasonBody struct {
 func deviceAct(act func(ctx context.Context, by authz.By, deviceID, reason string) error) func(context.Context, *deviceActIn) (*struct{}, error) {
 	return func(ctx context.Context, in *deviceActIn) (*struct{}, error) {
 		return nil, act(ctx, acting(ctx), in.DeviceID, in.Body.Reason)
+	}
+}
+
+// deviceAsk is a route that asks for an act on one device, which others decide on.
+func deviceAsk(ask func(ctx context.Context, by authz.By, deviceID, reason string) (*approval.Request, error)) func(context.Context, *deviceActIn) (*waitsOut, error) {
+	return func(ctx context.Context, in *deviceActIn) (*waitsOut, error) {
+		r, err := ask(ctx, acting(ctx), in.DeviceID, in.Body.Reason)
+		if err != nil {
+			return nil, err
+		}
+		return &waitsOut{waiting(r.ID, r.Required)}, nil
 	}
 }

@@ -40,19 +40,32 @@ func (a *API) routes() {
 	add(a, httpkit.Need(authz.AccountManage), with(http.StatusCreated, post("/api/admin/accounts", "create-account", "Make an account")), a.createAccount)
 	add(a, httpkit.Need(authz.AccountManage), post("/api/admin/accounts/{id}/update", "update-account", "Change role, grants or password, disable or enable"), a.updateAccount)
 
+	add(a, httpkit.Need(authz.AccountManage), get("/api/admin/invitations", "list-invitations", "Invitations that can still be redeemed, the newest first"), a.listInvitations)
+	add(a, httpkit.Need(authz.AccountManage), with(http.StatusCreated, post("/api/admin/invitations", "create-invitation", "Invite a person to make one account; its secret is shown once")), a.createInvitation)
+	add(a, httpkit.Need(authz.AccountManage), with(http.StatusNoContent, post("/api/admin/invitations/{id}/revoke", "revoke-invitation", "Take an invitation back")), a.revokeInvitation)
+	add(a, httpkit.Anonymous, post("/api/admin/invitations/redeem", "redeem-invitation", "Make the account that an invitation is for, and sign in"), a.redeem)
+	add(a, httpkit.Anonymous, post("/api/admin/break-glass", "break-glass", "Open an account with the two sealed codes; a new password is due then"), a.breakGlass)
+
+	add(a, httpkit.Need(authz.APITokenRead), get("/api/admin/api-tokens", "list-api-tokens", "API tokens of machines, the newest first"), a.listAPITokens)
+	add(a, httpkit.Need(authz.APITokenCreate), with(http.StatusCreated, post("/api/admin/api-tokens", "create-api-token", "Make an API token for a machine; its secret is shown once")), a.createAPIToken)
+	add(a, httpkit.Need(authz.APITokenRevoke), with(http.StatusNoContent, post("/api/admin/api-tokens/{id}/revoke", "revoke-api-token", "End an API token at once")), a.revokeAPIToken)
+
 	add(a, httpkit.Need(authz.AuditRead), get("/api/audit", "list-audit", "Audit entries, newest first"), a.listAudit)
 	add(a, httpkit.Need(authz.AuditRead), get("/api/audit/actions", "list-audit-actions", "The actions that entries name"), a.listAuditActions)
 
 	noContent := func(path, id, summary string) huma.Operation {
 		return with(http.StatusNoContent, post(path, id, summary))
 	}
+	asks := func(path, id, summary string) huma.Operation {
+		return with(http.StatusAccepted, post(path, id, summary))
+	}
 	d := a.deps.Devices
 	add(a, httpkit.Need(authz.DeviceRead), get("/api/devices", "list-devices", "Devices by device_id"), a.listDevices)
 	add(a, httpkit.Need(authz.DeviceRead), get("/api/devices/{device_id}", "get-device", "All about a device: why it is or is not trusted, and what to do"), a.device)
 	add(a, httpkit.Need(authz.DeviceRevoke), noContent("/api/devices/{device_id}/certificate/revoke", "revoke-device", "End a device and its certificates for good, at once"), deviceAct(d.Revoke))
 	add(a, httpkit.Need(authz.DeviceSuspend), noContent("/api/devices/{device_id}/suspend", "suspend-device", "Stop a device until it is resumed"), deviceAct(d.Suspend))
-	add(a, httpkit.Need(authz.DeviceResume), noContent("/api/devices/{device_id}/resume", "resume-device", "End a suspension"), deviceAct(d.Resume))
-	add(a, httpkit.Need(authz.DeviceResync), noContent("/api/devices/{device_id}/resync", "resync-device", "End a hold after a counter went back"), deviceAct(d.Resync))
+	add(a, httpkit.Need(authz.DeviceResume), asks("/api/devices/{device_id}/resume", "resume-device", "Ask that a suspension ends; others decide"), deviceAsk(d.Resume))
+	add(a, httpkit.Need(authz.DeviceResync), asks("/api/devices/{device_id}/resync", "resync-device", "Ask that a hold after a counter went back ends; others decide"), deviceAsk(d.Resync))
 
 	add(a, httpkit.Need(authz.DeviceRead), get("/api/identity-requests", "list-identity-requests", "What devices ask for, another key: those that wait, the oldest first"), a.listIdentities)
 	add(a, httpkit.Need(authz.IdentityReview), post("/api/devices/{device_id}/identity-review", "review-identity", "Let a device go by another key, or refuse it"), a.reviewIdentity)
@@ -83,6 +96,7 @@ func (a *API) routes() {
 	add(a, httpkit.Need(authz.ApprovalRead), get("/api/approvals", "list-approvals", "What waits, or waited, for people, the oldest first"), a.listApprovals)
 	add(a, httpkit.Need(authz.ApprovalRead), get("/api/approvals/{id}", "get-approval", "A request with exactly what is approved"), a.approval)
 	add(a, httpkit.Need(authz.ApprovalRead), post("/api/approvals/{id}/review", "review-approval", "Agree to a request of any kind, or refuse it"), a.reviewApproval)
+	add(a, httpkit.Need(authz.AccountManage), with(http.StatusNoContent, post("/api/admin/accounts/{id}/reset-factors", "reset-factors", "Take the second factors of an account away; 202 where others decide first")), a.resetFactors)
 
 	add(a, httpkit.Need(authz.PolicyPublish), with(http.StatusCreated, signedDocument(post("/api/policy/bundles", "publish-policy-bundle", "Install a policy bundle that the fleet's owner signed"))), a.publishBundle)
 	add(a, httpkit.Need(authz.FleetRead), get("/api/policy/bundles", "list-policy-bundles", "Policy bundles, the newest first"), a.listBundles)

@@ -28,8 +28,15 @@ func (empty) Revoke(context.Context, authz.By, string, string) error {
 	return admin.ErrNotFound
 }
 func (empty) Suspend(context.Context, authz.By, string, string) error { return admin.ErrNotFound }
-func (empty) Resume(context.Context, authz.By, string, string) error  { return admin.ErrNotFound }
-func (empty) Resync(context.Context, authz.By, string, string) error  { return admin.ErrNotFound }
+func (empty) Resume(context.Context, authz.By, string, string) (*approval.Request, error) {
+	return nil, admin.ErrNotFound
+}
+func (empty) Resync(context.Context, authz.By, string, string) (*approval.Request, error) {
+	return nil, admin.ErrNotFound
+}
+func (empty) ResetFactors(context.Context, authz.By, string, string) (*approval.Request, error) {
+	return nil, admin.ErrNotFound
+}
 
 func (empty) Reviews(context.Context, string, int, string) ([]view.Review, string, error) {
 	return nil, "", nil

@@ -102,9 +102,10 @@ func (c *Core) fleet(context.Context) (*adminapi.Fleet, error) {
 func (c *Core) adminAPI() *adminapi.API {
 	r := reads{c.Flow, c.Enroll, c}
 	return adminapi.New(adminapi.Deps{
-		SignIns: c.Admin, Sessions: c.Admin, Accounts: c.Admin, Factors: c.Admin, Devices: r, Enrollments: r, Identities: r, Tokens: r, Commands: r, Approvals: r, Policies: r, Fleet: c.fleet,
-		AuditLog: func(ctx context.Context, f audit.Filter) (audit.Page, error) { return audit.List(ctx, c.DB.Read(), f) },
-		Refused:  c.Refusals.Note, Log: c.Log, Now: c.DB.Now, Version: version.Version,
+		SignIns: c.Admin, Sessions: c.Admin, Accounts: c.Admin, Factors: c.Admin, Devices: r, Enrollments: r, Identities: r, Tokens: r, Commands: r, Policies: r, Fleet: c.fleet,
+		Approvals: r,
+		AuditLog:  func(ctx context.Context, f audit.Filter) (audit.Page, error) { return audit.List(ctx, c.DB.Read(), f) },
+		Refused:   c.Refusals.Note, Log: c.Log, Now: c.DB.Now, Version: version.Version,
 	})
 }
 

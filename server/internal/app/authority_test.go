@@ -40,8 +40,13 @@ func TestEveryActAsksWhetherItMay(t *testing.T) {
 	for name, act := range map[string]func() error{
 		"revoke a device":  func() error { return core.Flow.Revoke(ctx, nobody, "edge-1", "x") },
 		"suspend a device": func() error { return core.Flow.Suspend(ctx, nobody, "edge-1", "x") },
-		"resume a device":  func() error { return core.Flow.Resume(ctx, nobody, "edge-1", "x") },
-		"resync a device":  func() error { return core.Flow.Resync(ctx, nobody, "edge-1", "x") },
+		"resume a device":  func() error { _, err := core.Flow.Resume(ctx, nobody, "edge-1", "x"); return err },
+		"resync a device":  func() error { _, err := core.Flow.Resync(ctx, nobody, "edge-1", "x"); return err },
+		"reset factors":    func() error { _, err := core.Flow.ResetFactors(ctx, nobody, account.ID, "x"); return err },
+		"decide": func() error {
+			_, err := core.Flow.Decide(ctx, nobody, db.NewID(time.Now()), flow.Decision{Approve: true, Digest: "x", Reason: "x"})
+			return err
+		},
 		"review an enrollment": func() error {
 			_, err := core.Flow.Review(ctx, nobody, db.NewID(time.Now()), flow.Decision{Approve: true, Digest: "x", Reason: "x"})
 			return err

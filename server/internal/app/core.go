@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/ceremony"
@@ -178,10 +179,15 @@ func (c *Core) services() error {
 		Settings: flow.Settings{
 			RequireReview: c.Config.RequireNewDeviceApproval, ReviewRotations: c.Config.RequireRotationApproval, ReviewTTL: c.Config.EnrollmentReviewTTL, MaxPending: c.Config.MaxPendingEnrollments,
 			CertificateLife: c.Config.DeviceCertLifetime, HeartbeatInterval: c.Config.HeartbeatInterval,
-			BatchWindow: c.Config.HeartbeatBatchWindow, BatchSize: c.Config.HeartbeatBatchSize, Doors: c.doors, ReviewCommands: c.Config.DualApprovalCommands,
+			BatchWindow: c.Config.HeartbeatBatchWindow, BatchSize: c.Config.HeartbeatBatchSize, Doors: c.doors,
+			People: map[approval.Path]int{
+				approval.Commands: int(c.Config.DualApprovalCommands), approval.Certificates: c.Config.DualApprovalCertificates, approval.Identities: c.Config.DualApprovalIdentity,
+			},
+			ApprovalDelay: c.Config.ApprovalDelay, FreshSignIn: c.Config.ApprovalFreshSignIn,
 		},
-		CommandSigner: c.commandSigner,
+		CommandSigner: c.commandSigner, Accounts: c.Admin,
 	})
+	c.Admin.OnRights(c.Flow)
 	return nil
 }
 

@@ -65,6 +65,9 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 			_ = s.Close()
 		}
 	}()
+	if err = core.Flow.AdoptQuorums(ctx); err != nil {
+		return nil, fmt.Errorf("how many people approve: %w", err)
+	}
 	s.health = health.New(core.DB.Now, core.checks()...)
 	if err = s.surfaces(); err != nil {
 		return nil, err
@@ -118,7 +121,8 @@ func (s *Server) surfaces() error {
 	}
 	maps.Copy(guards, s.console.Guards())
 	guards[httpkit.KindMonitoring] = httpkit.MonitoringGuard([]byte(s.Config.MetricsToken))
-	s.people = httpkit.NewMux(httpkit.Options{Surface: "people", Guards: guards, Limiter: callers, LimitKnown: true, Metrics: metrics, Log: s.Log})
+	s.people = httpkit.NewMux(httpkit.Options{Surface: "people", Guards: guards, Limiter: callers, LimitKnown: true, Metrics: metrics, Log: s.Log,
+		CrossSite: &httpkit.CrossSite{Own: func() string { return s.Config.PeopleURL }, Allowed: s.Config.AllowedOrigins}})
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/live", Policy: httpkit.Anonymous}, http.HandlerFunc(httpkit.Live))
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/ready", Policy: httpkit.Anonymous}, httpkit.Ready(s.health.Report))
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/metrics", Policy: httpkit.MonitoringToken}, promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))

@@ -36,6 +36,8 @@ func (c *Core) Upkeep(ctx context.Context, round int) {
 	c.round(ctx, "reevaluate", c.Flow.Reevaluate)
 	c.round(ctx, "expire enrollments", c.Flow.ExpireEnrollments)
 	c.round(ctx, "expire identity requests", c.Flow.ExpireIdentities)
+	c.round(ctx, "expire approvals", c.Flow.ExpireApprovals)
+	c.round(ctx, "what was approved and is due", c.Flow.ExecuteDue)
 	c.round(ctx, "heartbeat counts", c.Flow.FlushBeatCounts)
 	c.round(ctx, "refusals", func(ctx context.Context) error { return c.Refusals.Flush(ctx, false) })
 	if round%markEvery == 0 {

@@ -12,6 +12,7 @@ type Ask struct {
 	Kind      Kind
 	SubjectID string // what the act is about
 	Action    []byte // canonical: what exactly is to be done
+	Path      Path   // whose number Required is; "" for none
 	Required  int    // distinct persons
 	Requester string // person, or the machine that asks
 	AccountID string // of the person who asks; "" for a machine
@@ -28,7 +29,7 @@ type Electorate func(ctx context.Context, tx db.Tx, kind Kind, accounts []string
 // Place stores a request.
 func Place(ctx context.Context, tx db.Tx, a Ask) (*Request, error) {
 	r := &Request{
-		ID: tx.NewID(), Kind: a.Kind, SubjectID: a.SubjectID, Action: a.Action, Digest: Digest(a.Action),
+		ID: tx.NewID(), Kind: a.Kind, Path: a.Path, SubjectID: a.SubjectID, Action: a.Action, Digest: Digest(a.Action),
 		Required: max(a.Required, 1), Requester: a.Requester, AccountID: a.AccountID, Excluded: a.Excluded, Reason: a.Reason, State: Open,
 		CreatedAt: tx.At(), ExpiresAt: tx.At().Add(a.TTL),
 	}
@@ -87,19 +88,10 @@ func advance(ctx context.Context, tx db.Tx, r *Request, to State) error {
 	return nil
 }
 
-// Execute marks an approved request as executed, in the transaction that acts, and
-// says by whom it was approved. It counts again: with fewer approvals of accounts
-// that stand than the request needs it is ErrFew. It happens once: a second time is
-// db.ErrConflict.
-func Execute(ctx context.Context, tx db.Tx, id string, who Electorate) (approvers []string, err error) {
-	r, err := Get(ctx, tx, id)
-	if err != nil {
-		return nil, err
-	}
-	if err := move(ctx, tx, id, Approved, Executed); err != nil {
-		return nil, err
-	}
-	cast, err := votes(ctx, tx, id)
+// Tally says whose approvals of a request count at this moment: those of accounts
+// that stand. Fewer than the request needs are ErrFew.
+func Tally(ctx context.Context, tx db.Tx, r *Request, who Electorate) (approvers []string, err error) {
+	cast, err := votes(ctx, tx, r.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -115,13 +107,53 @@ func Execute(ctx context.Context, tx db.Tx, id string, who Electorate) (approver
 	if len(standing) < r.Required {
 		return nil, ErrFew
 	}
+	return standing, nil
+}
+
+// Execute marks an approved request as executed, in the transaction that acts, and
+// says by whom it was approved. It counts again (ErrFew), and holds the bytes to
+// their digest (ErrDigest). It happens once: a second time is db.ErrConflict.
+func Execute(ctx context.Context, tx db.Tx, id string, who Electorate) (approvers []string, err error) {
+	r, err := Get(ctx, tx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := move(ctx, tx, id, Approved, Executed); err != nil {
+		return nil, err
+	}
 	if Digest(r.Action) != r.Digest {
 		return nil, ErrDigest
 	}
-	return standing, nil
+	return Tally(ctx, tx, r, who)
+}
+
+// Delay lets an approved request take effect at a later time only.
+func Delay(ctx context.Context, tx db.Tx, r *Request, until db.Micros) error {
+	r.DueAt = until
+	return setDue(ctx, tx, r.ID, until)
+}
+
+// Cancel ends what was approved and did not take effect yet.
+func Cancel(ctx context.Context, tx db.Tx, id string) error {
+	return move(ctx, tx, id, Approved, Rejected)
 }
 
 // Close ends an open request with the given state (Expired or Void).
 func Close(ctx context.Context, tx db.Tx, id string, to State) error {
 	return move(ctx, tx, id, Open, to)
+}
+
+// Annul voids a request that was not carried out yet, whatever it waits for. It is
+// db.ErrConflict when there is nothing to void.
+func Annul(ctx context.Context, tx db.Tx, r *Request) error {
+	if r.State != Open && r.State != Approved {
+		return db.ErrConflict
+	}
+	return advance(ctx, tx, r, Void)
+}
+
+// Forget ends, for good, what a person's account voted while it was another: its
+// approvals of requests that were not carried out yet. It says how many.
+func Forget(ctx context.Context, tx db.Tx, accountID string, kinds ...Kind) (int64, error) {
+	return strikeAccount(ctx, tx, accountID, kinds)
 }

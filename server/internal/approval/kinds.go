@@ -11,22 +11,47 @@ type Kind string
 
 // The kinds of acts.
 const (
-	Enrollment Kind = "enrollment" // lets a device in
-	Identity   Kind = "identity"   // gives a device another key
-	Command    Kind = "command"    // has devices do something
+	Enrollment  Kind = "enrollment"   // lets a device in
+	Identity    Kind = "identity"     // gives a device another key
+	Command     Kind = "command"      // has devices do something
+	Resume      Kind = "resume"       // ends a suspension
+	Resync      Kind = "resync"       // ends a hold after a counter went back
+	Rights      Kind = "rights"       // gives an account rights that approve or widen rights
+	FactorReset Kind = "factor-reset" // takes the second factors of an account that approves away
+	Quorum      Kind = "quorum"       // lets fewer people approve
 )
+
+// Path is what a number of people is set for.
+type Path string
+
+// The paths. What has none takes one person beside whoever asks.
+const (
+	Commands     Path = "commands"
+	Certificates Path = "certificates"
+	Identities   Path = "identity"
+)
+
+// Paths lists every path.
+func Paths() []Path { return []Path{Commands, Certificates, Identities} }
 
 // About is what every request of a kind has in common.
 type About struct {
-	Title string           // what is asked for, for people
-	Vote  authz.Permission // what whoever decides must hold
+	Title   string           // what is asked for, for people
+	Vote    authz.Permission // what whoever decides must hold
+	Ask     authz.Permission // what a person who asks must still hold when it is carried out; "" where none asks
+	Delayed bool             // it takes effect some time after it was approved, and can be cancelled until then
 }
 
 // kinds is every kind there is. One that is not here is nobody's to decide.
 var kinds = map[Kind]About{
-	Enrollment: {"Let a device in", authz.EnrollmentReview},
-	Identity:   {"Give a device another key", authz.IdentityReview},
-	Command:    {"Have devices carry out a command", authz.CommandReview},
+	Enrollment:  {Title: "Let a device in", Vote: authz.EnrollmentReview},
+	Identity:    {Title: "Give a device another key", Vote: authz.IdentityReview},
+	Command:     {Title: "Have devices carry out a command", Vote: authz.CommandReview, Ask: authz.CommandCreate},
+	Resume:      {Title: "End the suspension of a device", Vote: authz.DeviceReview, Ask: authz.DeviceResume},
+	Resync:      {Title: "Release a device that is held", Vote: authz.DeviceReview, Ask: authz.DeviceResync},
+	Rights:      {Title: "Give an account rights that approve or widen rights", Vote: authz.AccountReview, Ask: authz.AccountManage, Delayed: true},
+	FactorReset: {Title: "Take away the second factors of an account that approves", Vote: authz.AccountReview, Ask: authz.AccountManage, Delayed: true},
+	Quorum:      {Title: "Let fewer people approve", Vote: authz.AccountReview, Delayed: true},
 }
 
 // About is what requests of this kind have in common; false for what is no kind.

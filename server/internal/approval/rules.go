@@ -32,6 +32,8 @@ var (
 	ErrVoted    = errors.New("this person has voted already")
 	ErrNoReason = errors.New("a decision needs a reason")
 	ErrNotVoter = errors.New("this account may not decide on this request")
+	ErrVoid     = errors.New("what the request rested on has changed, so it is void: ask again")
+	ErrFresh    = errors.New("approving needs a fresh sign-in: sign in again, then repeat it")
 	ErrFew      = errors.New("too few of those who approved may still do so")
 )
 

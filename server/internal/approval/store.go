@@ -16,6 +16,7 @@ type Request struct {
 
 	ID        string    `bun:"id,pk" json:"id"`
 	Kind      Kind      `bun:"kind" json:"kind"`
+	Path      Path      `bun:"path" json:"path,omitempty"` // whose number Required is
 	SubjectID string    `bun:"subject_id" json:"subject_id"`
 	Action    []byte    `bun:"action" json:"-"`
 	Digest    string    `bun:"digest" json:"digest"`
@@ -81,6 +82,55 @@ func strike(ctx context.Context, tx db.Tx, id string, persons []string) error {
 	_, err := tx.NewUpdate().Model((*voteRow)(nil)).Set("struck_at = ?", tx.At()).
 		Where("approval_id = ? AND person IN (?) AND struck_at = 0", id, bun.List(persons)).Exec(ctx)
 	return err
+}
+
+// strikeAccount ends the approvals of an account on requests of these kinds that
+// were not carried out yet.
+func strikeAccount(ctx context.Context, tx db.Tx, accountID string, kinds []Kind) (int64, error) {
+	if len(kinds) == 0 {
+		return 0, nil
+	}
+	waiting := tx.NewSelect().Model((*Request)(nil)).Column("id").Where("state IN (?, ?) AND kind IN (?)", Open, Approved, bun.List(kinds))
+	res, err := tx.NewUpdate().Model((*voteRow)(nil)).Set("struck_at = ?", tx.At()).
+		Where("account_id = ? AND approve AND struck_at = 0 AND approval_id IN (?)", accountID, waiting).Exec(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+func setDue(ctx context.Context, tx db.Tx, id string, until db.Micros) error {
+	return db.One(tx.NewUpdate().Model((*Request)(nil)).Set("due_at = ?", until).Where("id = ? AND state = ?", id, Approved).Exec(ctx))
+}
+
+// Waiting reads what was not carried out yet: of a kind and subject where they are
+// given, asked by an account where that is.
+func Waiting(ctx context.Context, q bun.IDB, kind Kind, subjectID, accountID string) (list []Request, err error) {
+	sel := q.NewSelect().Model(&list).Where("state IN (?, ?)", Open, Approved).OrderExpr("created_at, id")
+	if kind != "" {
+		sel = sel.Where("kind = ?", kind)
+	}
+	if subjectID != "" {
+		sel = sel.Where("subject_id = ?", subjectID)
+	}
+	if accountID != "" {
+		sel = sel.Where("requester_account = ?", accountID)
+	}
+	return list, sel.Scan(ctx)
+}
+
+// Due lists what was approved and takes effect by now, the oldest first.
+func Due(ctx context.Context, q bun.IDB, now db.Micros, limit int) (list []Request, err error) {
+	err = q.NewSelect().Model(&list).Where("state = 'approved' AND due_at > 0 AND due_at <= ?", now).
+		OrderExpr("due_at, id").Limit(int64(limit)).Scan(ctx)
+	return list, err
+}
+
+// Overdue lists open requests of these kinds whose time is over.
+func Overdue(ctx context.Context, q bun.IDB, now db.Micros, limit int, kinds ...Kind) (list []Request, err error) {
+	err = q.NewSelect().Model(&list).Where("state = ? AND expires_at <= ? AND kind IN (?)", Open, now, bun.List(kinds)).
+		OrderExpr("expires_at, id").Limit(int64(limit)).Scan(ctx)
+	return list, err
 }
 
 // move changes the state from one to another, or is db.ErrConflict.

@@ -13,6 +13,12 @@ const (
 	FactorRemove      = "factor.remove"
 	FactorsReset      = "factor.reset"
 	PasskeyCloned     = "passkey.cloned"
+	InvitationCreate  = "invitation.create"
+	InvitationRevoke  = "invitation.revoke"
+	APITokenCreate    = "api-token.create"
+	APITokenRevoke    = "api-token.revoke"
+	BreakGlassCreate  = "break-glass.create"
+	BreakGlassUse     = "break-glass.use"
 	SessionRevoke     = "session.revoke"
 	TokenCreate       = "enroll-token.create"
 	TokenRevoke       = "enroll-token.revoke"
@@ -52,6 +58,11 @@ const (
 	ApprovalRequest   = "approval.request" // a person, or a setting, asks for what needs others
 	ApprovalVote      = "approval.vote"
 	ApprovalVoid      = "approval.void" // what it rested on is gone
+	ApprovalExpire    = "approval.expire"
+	ApprovalExecute   = "approval.execute"
+	ApprovalRefuse    = "approval.refuse"
+	QuorumRaise       = "quorum.raise"
+	QuorumLower       = "quorum.lower"
 
 	Access  = "access" // refusals by permission
 	Restore = "database.restore"
@@ -63,6 +74,7 @@ func Actions() []string {
 	return []string{
 		AccountCreate, AccountUpdate, AccountDisable, SignIn, SignInStep, SignOut, SessionRevoke,
 		FactorAdd, FactorRemove, FactorsReset, PasskeyCloned,
+		InvitationCreate, InvitationRevoke, APITokenCreate, APITokenRevoke, BreakGlassCreate, BreakGlassUse,
 		TokenCreate, TokenRevoke, WindowOpen, WindowClose,
 		EnrollRequest, EnrollApprove, EnrollReject, EnrollExpire,
 		CertIssue, CertRevoke, DeviceSuspend, DeviceResume, DeviceHold, DeviceResync, Heartbeat, DeviceIdentity,
@@ -70,7 +82,8 @@ func Actions() []string {
 		CertRenew, CertSupersede, IdentityRequest, IdentityApprove, IdentityReject, IdentityExpire,
 		CommandRequest, CommandApprove, CommandReject, CommandCancel, CommandSign, CommandResult, CommandExpire,
 		PolicyPublish, RootPublish, AuthorityActivate, AuthorityRetire,
-		ApprovalRequest, ApprovalVote, ApprovalVoid,
+		ApprovalRequest, ApprovalVote, ApprovalVoid, ApprovalExpire,
+		ApprovalExecute, ApprovalRefuse, QuorumRaise, QuorumLower,
 		Access, Restore, Behind,
 	}
 }

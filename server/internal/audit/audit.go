@@ -21,6 +21,7 @@ type ActorKind string
 // The kinds of actors.
 const (
 	Person    ActorKind = "person"    // a signed-in account; ID is the account's name
+	Machine   ActorKind = "machine"   // an API token; ID is its name
 	Device    ActorKind = "device"    // ID is the device_id
 	System    ActorKind = "system"    // the server itself; ID is the part
 	Host      ActorKind = "host"      // whoever runs a command on the server's host

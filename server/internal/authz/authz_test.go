@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
@@ -30,6 +31,8 @@ func TestRolesHoldWhatTheyAreFor(t *testing.T) {
 		DeviceRevoke:      {Operator, Security, Admin},
 		DeviceResume:      {Security},
 		DeviceResync:      {Security},
+		DeviceReview:      {Approver, Security},
+		AccountReview:     {Security, Admin},
 		EnrollmentReview:  {Approver},
 		EnrollTokenRead:   {Operator, Security, Admin},
 		EnrollTokenCreate: {Operator, Admin},
@@ -41,6 +44,9 @@ func TestRolesHoldWhatTheyAreFor(t *testing.T) {
 		AccountRead:       {Security, Admin},
 		AccountManage:     {Admin},
 		SessionManage:     {Security, Admin},
+		APITokenRead:      {Security, Admin},
+		APITokenCreate:    {Admin},
+		APITokenRevoke:    {Security, Admin},
 	} {
 		if got := holders(p); !slices.Equal(got, want) {
 			t.Errorf("%s is held by %v, want %v", p, got, want)
@@ -65,6 +71,26 @@ func TestEveryPermissionIsListedOnceAndHeldBySomeone(t *testing.T) {
 				t.Errorf("%s holds %s, which is not in the list", r, p)
 			}
 		}
+	}
+}
+
+// A new permission is a person's until it is listed; one whose verb decides, lets in,
+// gives back or manages stays so.
+func TestNoMachineDecides(t *testing.T) {
+	t.Parallel()
+	persons := []string{"review", "approve", "decide", "vote", "open", "resume", "resync", "manage", "grant", "lift"}
+	machines := 0
+	for _, p := range Permissions() {
+		_, verb, _ := strings.Cut(string(p), ":")
+		if p.ForMachines() && (verb == "" || slices.Contains(persons, verb) || strings.HasPrefix(string(p), "api-token:") || strings.HasPrefix(string(p), "account:")) {
+			t.Errorf("an API token may have %s", p)
+		}
+		if p.ForMachines() {
+			machines++
+		}
+	}
+	if machines == 0 || machines != len(forMachines) || Permission("device:everything").ForMachines() {
+		t.Errorf("%d permissions of %d are for machines", machines, len(forMachines))
 	}
 }
 

@@ -18,6 +18,7 @@ const (
 	DeviceRevoke  Permission = "device:revoke"
 	DeviceResume  Permission = "device:resume"
 	DeviceResync  Permission = "device:resync"
+	DeviceReview  Permission = "device:review" // agree that a device is resumed or resynced
 
 	EnrollmentRead   Permission = "enrollment:read"
 	EnrollmentReview Permission = "enrollment:review"
@@ -46,12 +47,17 @@ const (
 
 	AccountRead   Permission = "account:read"
 	AccountManage Permission = "account:manage"
+	AccountReview Permission = "account:review" // agree to wider rights of others
 	SessionManage Permission = "session:manage" // the sessions of others
+
+	APITokenRead   Permission = "api-token:read"
+	APITokenCreate Permission = "api-token:create"
+	APITokenRevoke Permission = "api-token:revoke"
 )
 
 var permissions = []Permission{
 	Self,
-	DeviceRead, DeviceSuspend, DeviceRevoke, DeviceResume, DeviceResync,
+	DeviceRead, DeviceSuspend, DeviceRevoke, DeviceResume, DeviceResync, DeviceReview,
 	EnrollmentRead, EnrollmentReview,
 	EnrollTokenRead, EnrollTokenCreate, EnrollTokenRevoke,
 	EnrollWindowOpen, EnrollWindowClose,
@@ -59,11 +65,35 @@ var permissions = []Permission{
 	CommandRead, CommandCreate, CommandCancel, CommandReview,
 	PolicyPublish,
 	FleetRead, ApprovalRead, AuditRead,
-	AccountRead, AccountManage, SessionManage,
+	AccountRead, AccountManage, AccountReview, SessionManage,
+	APITokenRead, APITokenCreate, APITokenRevoke,
 }
+
+// forMachines are the permissions that an API token may have. Whatever decides on
+// another's wish, lets in, gives back, or manages people is a person's: what is not
+// listed here is.
+var forMachines = []Permission{
+	DeviceRead, DeviceSuspend, DeviceRevoke,
+	EnrollmentRead, EnrollTokenRead, EnrollTokenCreate, EnrollTokenRevoke, EnrollWindowClose,
+	CommandRead, CommandCreate, CommandCancel,
+	PolicyPublish, FleetRead, ApprovalRead, AuditRead,
+}
+
+// ForMachines reports whether an API token may have p.
+func (p Permission) ForMachines() bool { return slices.Contains(forMachines, p) }
 
 // Permissions lists every permission.
 func Permissions() []Permission { return slices.Clone(permissions) }
 
 // Known reports whether p is in the list.
 func (p Permission) Known() bool { return slices.Contains(permissions, p) }
+
+// Widens reports whether p agrees to what others ask for, lets in without being
+// asked, or gives rights. Nobody is given such a right by one person alone.
+func (p Permission) Widens() bool {
+	switch p {
+	case EnrollmentReview, IdentityReview, CommandReview, DeviceReview, AccountReview, AccountManage, EnrollWindowOpen:
+		return true
+	}
+	return false
+}

@@ -35,14 +35,14 @@ var roles = map[Role][]Permission{
 	Approver: {
 		Self, DeviceRead, EnrollmentRead, FleetRead, ApprovalRead,
 		EnrollmentReview, EnrollWindowOpen, EnrollWindowClose,
-		IdentityReview, CommandRead, CommandReview,
+		IdentityReview, DeviceReview, CommandRead, CommandReview,
 	},
 
 	// Protects, investigates, and gives back what was taken away.
 	Security: {
 		Self, DeviceRead, EnrollmentRead, FleetRead, ApprovalRead, AuditRead, AccountRead,
 		EnrollTokenRead, EnrollTokenRevoke, EnrollWindowOpen, EnrollWindowClose,
-		DeviceSuspend, DeviceRevoke, DeviceResume, DeviceResync, SessionManage,
+		DeviceSuspend, DeviceRevoke, DeviceResume, DeviceResync, DeviceReview, AccountReview, SessionManage, APITokenRead, APITokenRevoke,
 		CommandRead, CommandCancel,
 	},
 
@@ -52,7 +52,7 @@ var roles = map[Role][]Permission{
 		Self, DeviceRead, EnrollmentRead, FleetRead, ApprovalRead, AuditRead,
 		EnrollTokenRead, EnrollTokenCreate, EnrollTokenRevoke,
 		DeviceSuspend, DeviceRevoke, EnrollWindowClose,
-		AccountRead, AccountManage, SessionManage,
+		AccountRead, AccountManage, AccountReview, SessionManage, APITokenRead, APITokenCreate, APITokenRevoke,
 		CommandRead, CommandCreate, CommandCancel, PolicyPublish,
 	},
 }

@@ -178,8 +178,10 @@ func TestABadValueIsRefusedWithItsKeyAndAFix(t *testing.T) {
 
 		{"headers of a proxy", "SENTINEL_TRUST_PROXY_CERT_HEADERS", "true", "cannot honour"},
 		{"an external authority", "SENTINEL_DEVICE_CA", "vault", "cannot honour"},
-		{"two people about an identity", "SENTINEL_DUAL_APPROVAL_IDENTITY", "2", "cannot honour"},
-		{"two people about a certificate", "SENTINEL_DUAL_APPROVAL_CERTIFICATES", "2", "cannot honour"},
+		{"nobody about an identity", "SENTINEL_DUAL_APPROVAL_IDENTITY", "0", "range"},
+		{"nobody about a certificate", "SENTINEL_DUAL_APPROVAL_CERTIFICATES", "0", "range"},
+		{"ten people about a command", "SENTINEL_DUAL_APPROVAL_COMMANDS", "10", "number of people"},
+		{"a command by some", "SENTINEL_DUAL_APPROVAL_COMMANDS", "yes", "number of people"},
 		{"approval as a truth", "SENTINEL_DUAL_APPROVAL_RECOVERY", "true", "whole number"},
 		{"approval by nobody", "SENTINEL_DUAL_APPROVAL_RECOVERY", "0", "range"},
 		{"a worker that is perhaps required", "SENTINEL_REQUIRE_DELIVERY_WORKER", "maybe", "true or false"},

@@ -82,6 +82,15 @@ func (s setting) store(c *Config, text string) *fault {
 			return &fault{"is not true or false", "write true or false, in lower case"}
 		}
 		*p = text == "true"
+	case *People:
+		if word, ok := map[string]string{"true": "1", "false": "0"}[text]; ok {
+			text = word
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil || n < must(strconv.Atoi(s.min)) || n > must(strconv.Atoi(s.max)) {
+			return &fault{"is not a number of people", fmt.Sprintf("write a number from %s to %s, in digits", s.min, s.max)}
+		}
+		*p = People(n)
 	case *int:
 		n, err := strconv.Atoi(text)
 		if err != nil {
@@ -123,6 +132,8 @@ func (s setting) text(c *Config) string {
 		return strings.ToLower(p.String())
 	case *bool:
 		return strconv.FormatBool(*p)
+	case *People:
+		return strconv.Itoa(int(*p))
 	case *int:
 		return strconv.Itoa(*p)
 	case *time.Duration:

@@ -36,7 +36,7 @@ type Config struct {
 	PeopleURL         string   `env:"SENTINEL_PEOPLE_URL" check:"url" example:"https://console.example.com" doc:"How people reach it. Empty means the first of SENTINEL_MACHINE_NAMES with the port of SENTINEL_PEOPLE_LISTEN."`
 	PeopleTLSCertFile string   `env:"SENTINEL_PEOPLE_TLS_CERT_FILE" check:"path" example:"/etc/sentinel/console.crt" doc:"The certificate chain (PEM file) for SENTINEL_PEOPLE_LISTEN; empty means plain HTTP."`
 	PeopleTLSKeyFile  string   `env:"SENTINEL_PEOPLE_TLS_KEY_FILE" check:"path" example:"/etc/sentinel/console.key" doc:"The private key (PEM file, mode 0600) of that certificate."`
-	AllowedOrigins    []string `env:"SENTINEL_ALLOWED_ORIGINS" reserved:"true" check:"origins" example:"https://dashboard.example.com" doc:"Origins, besides the console's own, whose scripts may call the admin API, separated by commas. A lone * allows any, and is refused in production."`
+	AllowedOrigins    []string `env:"SENTINEL_ALLOWED_ORIGINS" check:"origins" example:"https://dashboard.example.com" doc:"Origins, besides the console's own, whose scripts may call the admin API, separated by commas. A lone * allows any, and is refused in production."`
 	MachineListen     string   `env:"SENTINEL_MACHINE_LISTEN" default:"127.0.0.1:8443" check:"listen" doc:"Where devices connect, host:port. Always TLS with client certificates."`
 	MachineNames      []string `env:"SENTINEL_MACHINE_NAMES" default:"localhost,127.0.0.1" check:"names" doc:"DNS names and IP addresses in the server's own certificate, separated by commas."`
 	MachineURL        string   `env:"SENTINEL_MACHINE_URL" check:"https-url" example:"https://devices.example.com:8443" doc:"How devices reach it. Empty means the first of SENTINEL_MACHINE_NAMES with the port of SENTINEL_MACHINE_LISTEN."`
@@ -59,7 +59,11 @@ type Config struct {
 	EnrollmentReviewTTL        time.Duration `env:"SENTINEL_ENROLLMENT_REVIEW_TTL" default:"72h" min:"1s" max:"720h" doc:"How long an enrollment waits for its review before it lapses."`
 	MaxPendingEnrollments      int           `env:"SENTINEL_MAX_PENDING_ENROLLMENTS" default:"1000" min:"1" max:"100000" doc:"The most enrollments that may wait for a review at once."`
 
-	DualApprovalCommands bool `section:"Commands" env:"SENTINEL_DUAL_APPROVAL_COMMANDS" default:"false" outside_trial:"true" doc:"A command waits until a second person, who may review commands, approves it."`
+	DualApprovalCommands     People        `section:"Approvals: how many people, beside whoever asks. A lower number than the one in force takes effect only once people approved it" env:"SENTINEL_DUAL_APPROVAL_COMMANDS" default:"0" outside_trial:"1" min:"0" max:"9" doc:"How many people approve a command; 0 (or false) lets it go out at once, true means 1."`
+	DualApprovalCertificates int           `env:"SENTINEL_DUAL_APPROVAL_CERTIFICATES" default:"1" min:"1" max:"9" doc:"How many people approve the enrollment of a sensitive device, or that a suspension ends."`
+	DualApprovalIdentity     int           `env:"SENTINEL_DUAL_APPROVAL_IDENTITY" default:"1" min:"1" max:"9" doc:"How many people approve another key of a device, or that a device is released after its counter went back."`
+	ApprovalDelay            time.Duration `env:"SENTINEL_APPROVAL_DELAY" default:"0s" outside_trial:"10m" min:"0s" max:"168h" doc:"How long after its approval a change of who may approve takes effect; until then whoever may vote on it can cancel it."`
+	ApprovalFreshSignIn      time.Duration `env:"SENTINEL_APPROVAL_FRESH_SIGN_IN" default:"0s" outside_trial:"1h" min:"0s" max:"24h" doc:"How long ago the sign-in of a person who approves may be; 0s means any session will do."`
 
 	SessionIdle       time.Duration `section:"People" env:"SENTINEL_SESSION_IDLE" default:"1h" min:"1m" max:"24h" doc:"A session unused for this long ends."`
 	SessionLifetime   time.Duration `env:"SENTINEL_SESSION_LIFETIME" default:"12h" min:"1m" max:"168h" doc:"A session ends after this long, used or not."`

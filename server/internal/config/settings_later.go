@@ -10,11 +10,9 @@ type Later struct {
 	WorkloadAssertionBindSourceIP bool `env:"SENTINEL_WORKLOAD_ASSERTION_BIND_SOURCE_IP" default:"true" reserved:"true" doc:"A workload assertion is accepted only from the address it was issued to."`
 	IncidentPolicyDirectImport    bool `env:"SENTINEL_INCIDENT_POLICY_TEMPLATE_DIRECT_IMPORT_ENABLED" default:"false" reserved:"true" doc:"Incident policy templates may be imported without a reviewed request."`
 
-	DualApprovalCertificates     int `env:"SENTINEL_DUAL_APPROVAL_CERTIFICATES" default:"1" min:"1" max:"9" reserved:"true" only:"1" because:"one person decides about a certificate" doc:"How many people approve an act on a certificate that widens rights."`
 	DualApprovalPolicyExceptions int `env:"SENTINEL_DUAL_APPROVAL_POLICY_EXCEPTIONS" default:"2" min:"1" max:"9" reserved:"true" doc:"How many people approve a policy exception."`
 	DualApprovalRecovery         int `env:"SENTINEL_DUAL_APPROVAL_RECOVERY" default:"2" min:"1" max:"9" reserved:"true" doc:"How many people approve a recovery."`
 	DualApprovalUpdateCampaigns  int `env:"SENTINEL_DUAL_APPROVAL_UPDATE_CAMPAIGNS" default:"2" min:"1" max:"9" reserved:"true" doc:"How many people approve an update campaign."`
-	DualApprovalIdentity         int `env:"SENTINEL_DUAL_APPROVAL_IDENTITY" default:"1" min:"1" max:"9" reserved:"true" only:"1" because:"one person decides about a device's identity and its counter" doc:"How many people approve a change of a device's identity or counter."`
 
 	RequireDeliveryWorker    bool `env:"SENTINEL_REQUIRE_DELIVERY_WORKER" default:"false" reserved:"true" doc:"The server is ready only while a delivery worker runs."`
 	RequireMaintenanceWorker bool `env:"SENTINEL_REQUIRE_MAINTENANCE_WORKER" default:"false" reserved:"true" doc:"The server is ready only while a maintenance worker runs."`

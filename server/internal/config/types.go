@@ -25,6 +25,10 @@ const (
 	LogText LogFormat = "text"
 )
 
+// People is a number of people. Where it was a switch before, true means one and
+// false nobody.
+type People int
+
 // Secret is a value that no log, error or listing shows: every way of printing
 // or encoding it gives "[secret]". Convert to string to use it.
 type Secret string

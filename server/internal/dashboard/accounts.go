@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"crypto/rand"
+	"errors"
 	"net/http"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
@@ -35,7 +36,10 @@ var roleWords = map[authz.Role]string{
 
 // madeAccount is an account with its one-time password, which this page alone
 // shows.
-type madeAccount struct{ Name, Password string }
+type madeAccount struct {
+	Name, Password string
+	Waits          string // id of the request that its rights wait for, "" for none
+}
 
 func (c *Console) accountsPage(r *http.Request) (accountsData, error) {
 	q := r.URL.Query()
@@ -78,8 +82,18 @@ func (c *Console) createAccount(w http.ResponseWriter, r *http.Request) {
 		Name: r.PostFormValue("name"), Person: r.PostFormValue("person"), Role: authz.Role(r.PostFormValue("role")), Password: made.Password,
 		OneTime: true, MustPasskey: r.PostFormValue("must_passkey") == "yes",
 	})
+	a, made.Waits, err = waiting(a, err)
 	made.Name = a.Name
 	c.showMade(w, r, made, err)
+}
+
+// waiting tells a change of rights that waits for others, and stands without them,
+// from one that failed.
+func waiting(a admin.Account, err error) (admin.Account, string, error) {
+	if e, ok := errors.AsType[*admin.WaitsError](err); ok {
+		return e.Account, e.ApprovalID, nil
+	}
+	return a, "", err
 }
 
 func (c *Console) showMade(w http.ResponseWriter, r *http.Request, made madeAccount, err error) {
@@ -136,6 +150,7 @@ func (c *Console) updateAccount(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a, err := c.deps.Accounts.Update(r.Context(), acting(r), id, change)
+	a, made.Waits, err = waiting(a, err)
 	if made.Password != "" {
 		made.Name = a.Name
 		c.showMade(w, r, made, err)
@@ -143,6 +158,10 @@ func (c *Console) updateAccount(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		c.fail(w, r, err)
+		return
+	}
+	if made.Waits != "" {
+		done(w, r, "/dashboard/accounts", "waits")
 		return
 	}
 	done(w, r, "/dashboard/accounts", "account")

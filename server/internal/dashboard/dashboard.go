@@ -52,8 +52,8 @@ type Devices interface {
 	Device(ctx context.Context, id string) (*view.Device, error)
 	Revoke(ctx context.Context, by authz.By, deviceID, reason string) error
 	Suspend(ctx context.Context, by authz.By, deviceID, reason string) error
-	Resume(ctx context.Context, by authz.By, deviceID, reason string) error
-	Resync(ctx context.Context, by authz.By, deviceID, reason string) error
+	Resume(ctx context.Context, by authz.By, deviceID, reason string) (*approval.Request, error)
+	Resync(ctx context.Context, by authz.By, deviceID, reason string) (*approval.Request, error)
 }
 
 // FactorActs lists and changes what people prove themselves with beside their

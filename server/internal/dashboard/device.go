@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
@@ -45,9 +46,9 @@ func acts(d *view.Device, may func(authz.Permission) bool) []act {
 		need authz.Permission
 		when bool // it makes sense to show it
 	}{
-		{act{Name: "suspend", Title: "Quarantine", Does: "The device is stopped at once, on every node and on open connections. It keeps its identity and can be resumed by another person's agreement."}, authz.DeviceSuspend, d.State != "suspended"},
-		{act{Name: "resume", Title: "Resume", Does: "The device may connect again with its next heartbeat. This gives back what was taken away for a reason: read it first."}, authz.DeviceResume, d.State == "suspended"},
-		{act{Name: "resync", Title: "End the hold", Does: "The device goes on above its stored counter. Do this only when you know why its counter went back: a restored snapshot, or a copy of the device."}, authz.DeviceResync, d.Held},
+		{act{Name: "suspend", Title: "Quarantine", Does: "The device is stopped at once, on every node and on open connections. It keeps its identity and can be resumed once others agree."}, authz.DeviceSuspend, d.State != "suspended"},
+		{act{Name: "resume", Title: "Ask to resume", Does: "Once others agree, the device may connect again with its next heartbeat. This gives back what was taken away for a reason: read it first."}, authz.DeviceResume, d.State == "suspended"},
+		{act{Name: "resync", Title: "Ask to end the hold", Does: "Once others agree, the device goes on above its stored counter. Ask for it only when you know why its counter went back: a restored snapshot, or a copy of the device."}, authz.DeviceResync, d.Held},
 		{act{Name: "revoke", Title: "Revoke", Does: "The device and all its certificates end for good, at once and everywhere. This is never taken back: the device must be enrolled anew under another device id.", Danger: true}, authz.DeviceRevoke, true},
 	}
 	var list []act
@@ -146,5 +147,13 @@ func (c *Console) deviceAct(do func(ctx context.Context, by authz.By, deviceID, 
 			return
 		}
 		done(w, r, "/dashboard/devices/"+r.PathValue("device_id"), said)
+	}
+}
+
+// asked makes an act of what others must agree to first.
+func asked(ask func(ctx context.Context, by authz.By, deviceID, reason string) (*approval.Request, error)) func(context.Context, authz.By, string, string) error {
+	return func(ctx context.Context, by authz.By, deviceID, reason string) error {
+		_, err := ask(ctx, by, deviceID, reason)
+		return err
 	}
 }

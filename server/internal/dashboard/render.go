@@ -165,10 +165,8 @@ func (c *Console) refuse(w http.ResponseWriter, r *http.Request, status int, tit
 // word of this list and no text.
 var notices = map[string]notice{
 	"suspended":    {"done", "The device is suspended", "It was stopped at once, on every node, and stays so until it is resumed."},
-	"resumed":      {"done", "The device is resumed", "It may connect again with its next heartbeat."},
-	"resume-asked": {"note", "Another person must agree", "The wish waits under Reviews."},
+	"waits":        {"note", "It waits for others to agree", "What you asked for is under Reviews, for others than you."},
 	"revoked":      {"done", "The device is revoked", "Its certificates ended at once, on every node. This is final."},
-	"resynced":     {"done", "The hold is ended", "The device goes on above its stored counter."},
 	"approved":     {"done", "Your approval is recorded", "What you approved is what was shown, bound by its digest."},
 	"rejected":     {"done", "Your rejection is recorded", "It will not happen."},
 	"cancelled":    {"done", "The command is taken back", "Devices that had not begun it will not run it."},

@@ -43,8 +43,8 @@ func (c *Console) routes() {
 	c.post("/dashboard/devices/bulk", need(authz.DeviceSuspend), c.bulk)
 	c.get("/dashboard/devices/{device_id}", need(authz.DeviceRead), c.reading("device", c.device))
 	c.post("/dashboard/devices/{device_id}/suspend", need(authz.DeviceSuspend), c.deviceAct(c.deps.Devices.Suspend, "suspended"))
-	c.post("/dashboard/devices/{device_id}/resume", need(authz.DeviceResume), c.deviceAct(c.deps.Devices.Resume, "resumed"))
-	c.post("/dashboard/devices/{device_id}/resync", need(authz.DeviceResync), c.deviceAct(c.deps.Devices.Resync, "resynced"))
+	c.post("/dashboard/devices/{device_id}/resume", need(authz.DeviceResume), c.deviceAct(asked(c.deps.Devices.Resume), "waits"))
+	c.post("/dashboard/devices/{device_id}/resync", need(authz.DeviceResync), c.deviceAct(asked(c.deps.Devices.Resync), "waits"))
 	c.post("/dashboard/devices/{device_id}/revoke", need(authz.DeviceRevoke), c.deviceAct(c.deps.Devices.Revoke, "revoked"))
 
 	c.get("/dashboard/reviews", need(authz.ApprovalRead), c.reading("reviews", c.reviews))

@@ -184,8 +184,13 @@ func (m *madeUp) act(what string) error { m.acts = append(m.acts, what); return 
 
 func (m *madeUp) Revoke(context.Context, authz.By, string, string) error  { return m.act("revoke") }
 func (m *madeUp) Suspend(context.Context, authz.By, string, string) error { return m.act("suspend") }
-func (m *madeUp) Resume(context.Context, authz.By, string, string) error  { return m.act("resume") }
-func (m *madeUp) Resync(context.Context, authz.By, string, string) error  { return m.act("resync") }
+func (m *madeUp) Resume(context.Context, authz.By, string, string) (*approval.Request, error) {
+	return &approval.Request{}, m.act("resume")
+}
+
+func (m *madeUp) Resync(context.Context, authz.By, string, string) (*approval.Request, error) {
+	return &approval.Request{}, m.act("resync")
+}
 
 func (m *madeUp) approval() view.Approval {
 	return view.Approval{

@@ -76,14 +76,18 @@ func (f *Flow) SendCommand(ctx context.Context, by authz.By, ask CommandAsk, dry
 		if err != nil {
 			return err
 		}
-		plan = &CommandPlan{Targets: len(targets), Review: f.settings.ReviewCommands}
+		people, err := f.people(ctx, tx, approval.Commands)
+		if err != nil {
+			return err
+		}
+		plan = &CommandPlan{Targets: len(targets), Review: people > 0}
 		for _, t := range targets[:min(len(targets), firstTargets)] {
 			plan.First = append(plan.First, t.DeviceID)
 		}
 		if dry {
 			return nil
 		}
-		plan.Command, err = f.place(ctx, tx, by, ask, fleet, targets)
+		plan.Command, err = f.place(ctx, tx, by, ask, fleet, targets, people)
 		return err
 	})
 	if err != nil {
@@ -174,7 +178,7 @@ func resolve(ctx context.Context, tx db.Tx, ask CommandAsk) ([]signing.Target, e
 	return targets, nil
 }
 
-func (f *Flow) place(ctx context.Context, tx db.Tx, by authz.By, ask CommandAsk, fleet *policy.Fleet, targets []signing.Target) (*command.Command, error) {
+func (f *Flow) place(ctx context.Context, tx db.Tx, by authz.By, ask CommandAsk, fleet *policy.Fleet, targets []signing.Target, people int) (*command.Command, error) {
 	s := signing.CommandStatement{
 		FleetID: fleet.Root.Root.FleetID, RootDigest: fleet.Root.Digest, PolicyVersion: fleet.Bundle.Version, PolicyDigest: fleet.BundleDigest,
 		ActionID: tx.NewID(), Kind: ask.Kind, Parameters: ask.Parameters, Targets: signing.NewTargets(targets), Requester: by.Person,
@@ -188,8 +192,9 @@ func (f *Flow) place(ctx context.Context, tx db.Tx, by authz.By, ask CommandAsk,
 		ID: s.ActionID, State: command.Unsigned, Kind: ask.Kind, Reason: ask.Reason, Statement: payload, Digest: signing.Digest(payload),
 		RequestedBy: by.Person, NotBefore: db.At(s.NotBefore), NotAfter: db.At(s.NotAfter),
 	}
-	if f.settings.ReviewCommands {
-		review, err := approval.Place(ctx, tx, approval.Ask{Kind: approval.Command, SubjectID: c.ID, Action: payload, Required: 1, Requester: by.Person, TTL: ask.Life})
+	if people > 0 {
+		review, err := approval.Place(ctx, tx, approval.Ask{Kind: approval.Command, Path: approval.Commands, SubjectID: c.ID, Action: payload, Required: people,
+			Requester: by.Person, AccountID: by.AccountID, Reason: ask.Reason, TTL: ask.Life})
 		if err != nil {
 			return nil, err
 		}

@@ -16,7 +16,7 @@ import (
 func TestACommandThatIsReviewedIsSignedAsItWasShown(t *testing.T) {
 	t.Parallel()
 	dbtest.Both(t, func(t *testing.T, url string) {
-		w := newWorld(t, url, func(s *flow.Settings) { s.ReviewCommands = true })
+		w := newWorld(t, url, func(s *flow.Settings) { s.People = map[approval.Path]int{approval.Commands: 1} })
 		a := w.enrolled("edge-1")
 		bob, alias := person("bob", "b1", "Bob"), person("alice2", "a2", "Alice")
 		id := w.sent("edge-1")

@@ -41,6 +41,16 @@ func (w *world) refuse(by authz.By, a *view.Approval) (approval.State, error) {
 	return w.Decide(context.Background(), by, a.ID, flow.Decision{Digest: a.Digest, Reason: "no"})
 }
 
+// give has alice ask for a device back and carol agree.
+func (w *world) give(ask func(context.Context, authz.By, string, string) (*approval.Request, error), device, reason string) error {
+	r, err := ask(context.Background(), w.by, device, reason)
+	if err != nil {
+		return err
+	}
+	_, err = w.Decide(context.Background(), w.carol(), r.ID, flow.Decision{Approve: true, Digest: r.Digest, Reason: reason})
+	return err
+}
+
 // waiting are devices of which each waits for a review.
 func (w *world) waitingEnrollment(id string) (*agent, *view.Approval) {
 	w.Helper()
@@ -53,7 +63,9 @@ func (w *world) waitingEnrollment(id string) (*agent, *view.Approval) {
 func TestOneDoorDecidesOnEveryKind(t *testing.T) {
 	t.Parallel()
 	dbtest.Both(t, func(t *testing.T, url string) {
-		w := newWorld(t, url, func(s *flow.Settings) { s.ReviewCommands, s.ReviewRotations = true, true })
+		w := newWorld(t, url, func(s *flow.Settings) {
+			s.People, s.ReviewRotations = map[approval.Path]int{approval.Commands: 1}, true
+		})
 		a, in := w.waitingEnrollment("edge-1")
 		if in.DeviceID != "edge-1" || in.Kind != "enrollment" || !in.MayVote || in.Needs != 1 {
 			w.Errorf("%+v", in)

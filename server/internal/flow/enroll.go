@@ -152,10 +152,17 @@ func (f *Flow) admit(ctx context.Context, tx db.Tx, who audit.Actor, token *enro
 		if err != nil {
 			return err
 		}
-		ask, err := approval.Place(ctx, tx, approval.Ask{
+		placed := approval.Ask{
 			Kind: approval.Enrollment, SubjectID: e.ID, Action: action, Required: 1,
 			Requester: "device:" + e.DeviceID, Excluded: token.Person, TTL: f.settings.ReviewTTL,
-		})
+		}
+		if token.Sensitive {
+			placed.Path = approval.Certificates
+			if placed.Required, err = f.people(ctx, tx, placed.Path); err != nil {
+				return err
+			}
+		}
+		ask, err := approval.Place(ctx, tx, placed)
 		if err != nil {
 			return err
 		}

@@ -7,8 +7,10 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
@@ -29,28 +31,38 @@ type Settings struct {
 	HeartbeatInterval time.Duration
 	BatchWindow       time.Duration
 	BatchSize         int
-	Doors             int  // enrollments that are written at once; 0 is one
-	ReviewCommands    bool // a command waits for a second person
+	Doors             int                   // enrollments that are written at once; 0 is one
+	People            map[approval.Path]int // how many approve, where the database has no number of its own yet
+	ApprovalDelay     time.Duration         // until a change of who may approve takes effect
+	FreshSignIn       time.Duration         // the oldest sign-in that approves; 0: any
 }
 
 // Flow carries out the acts.
 type Flow struct {
-	d         *db.DB
-	log       *slog.Logger
-	ring      *seal.Ring
-	pki       *pki.Service
-	policy    *policy.Service
-	refusals  *audit.Refusals
-	journal   *device.Journal
-	outside   *db.Outside
-	settings  Settings
-	beats     *batcher[beat, int]
-	renewals  *batcher[*renewal, *renewed]
-	door      chan struct{} // full while an enrollment is written
-	signer    func() (signing.Signer, error)
-	wake      chan struct{}
-	trees     trees
+	d        *db.DB
+	log      *slog.Logger
+	ring     *seal.Ring
+	pki      *pki.Service
+	policy   *policy.Service
+	refusals *audit.Refusals
+	journal  *device.Journal
+	outside  *db.Outside
+	settings Settings
+	beats    *batcher[beat, int]
+	renewals *batcher[*renewal, *renewed]
+	door     chan struct{} // full while an enrollment is written
+	signer   func() (signing.Signer, error)
+	wake     chan struct{}
+	trees    trees
+	accounts Accounts
+
 	beatCount beatCount
+}
+
+// Accounts gives rights once people agreed to it.
+type Accounts interface {
+	// Apply is part of a transaction, and asks nobody.
+	Apply(ctx context.Context, tx db.Tx, by authz.By, id string, c admin.Change) (admin.Account, error)
 }
 
 // Parts are what the acts are made of.
@@ -64,6 +76,7 @@ type Parts struct {
 	Journal  *device.Journal
 	Outside  *db.Outside
 	Settings Settings
+	Accounts Accounts
 	// CommandSigner gives the key that commands are signed with, as it is now.
 	CommandSigner func() (signing.Signer, error)
 }
@@ -74,7 +87,7 @@ func New(p Parts) *Flow {
 	f := &Flow{
 		d: p.DB, log: p.Log, ring: p.Ring, pki: p.PKI, policy: p.Policy, refusals: p.Refusals,
 		journal: p.Journal, outside: p.Outside, settings: p.Settings, door: make(chan struct{}, max(p.Settings.Doors, 1)),
-		signer: p.CommandSigner, wake: make(chan struct{}, 1),
+		signer: p.CommandSigner, wake: make(chan struct{}, 1), accounts: p.Accounts,
 	}
 	window, size, atOnce := p.Settings.BatchWindow, p.Settings.BatchSize, writers(p.DB.Dialect())
 	f.beats = newBatcher(window, size, atOnce, beat.device, f.store)

@@ -87,14 +87,14 @@ func TestAReplayIsRefusedAndTwoInARowHoldTheDevice(t *testing.T) {
 			w.Error("the hold is not audited once")
 		}
 		// An operator resyncs: the device goes on by itself, the captured one stays worthless.
-		w.must(w.Resync(w.Context(), w.by, "edge-1", "was a test"))
+		w.must(w.give(w.Resync, "edge-1", "was a test"))
 		var epoch *flow.EpochError
 		if err := replay(); !errors.As(err, &epoch) {
 			w.Fatalf("a replay after the resync: %v", err)
 		}
 		a.recover(a.beat())
 		w.must(a.beat())
-		if err := w.Resync(w.Context(), w.by, "edge-1", "again"); !errors.Is(err, device.ErrNotHeld) {
+		if err := w.give(w.Resync, "edge-1", "again"); !errors.Is(err, device.ErrNotHeld) {
 			w.Errorf("a second resync: %v", err)
 		}
 	})
@@ -177,7 +177,7 @@ func TestAResyncLiftsADeviceAboveTheStoredCounter(t *testing.T) {
 				w.Fatalf("from the snapshot: %v", err)
 			}
 		}
-		w.must(w.Resync(w.Context(), w.by, "edge-1", "restored from a snapshot"))
+		w.must(w.give(w.Resync, "edge-1", "restored from a snapshot"))
 		snapshot.recover(snapshot.beat())
 		if c := w.counter("edge-1"); c.Counter != 7 {
 			w.Errorf("the counter went to %d", c.Counter)
@@ -264,9 +264,9 @@ func TestARevokedDeviceIsRefusedForGood(t *testing.T) {
 		}
 		// REV-07: no way leads back.
 		for name, err := range map[string]error{
-			"resume":  w.Resume(w.Context(), w.by, "edge-1", "x"),
+			"resume":  w.give(w.Resume, "edge-1", "x"),
 			"suspend": w.Suspend(w.Context(), w.by, "edge-1", "x"),
-			"resync":  w.Resync(w.Context(), w.by, "edge-1", "x"),
+			"resync":  w.give(w.Resync, "edge-1", "x"),
 		} {
 			if !errors.Is(err, device.ErrFinal) {
 				w.Errorf("%s: %v", name, err)
@@ -301,7 +301,7 @@ func TestASuspendedDeviceComesBackByResumeOnly(t *testing.T) {
 		if v := w.verdict("edge-1"); v.Reasons[0].Code != "suspended" {
 			w.Errorf("verdict %+v", v)
 		}
-		w.must(w.Resume(w.Context(), w.by, "edge-1", "repaired"))
+		w.must(w.give(w.Resume, "edge-1", "repaired"))
 		w.must(a.beat())
 		if v := w.verdict("edge-1"); v.Verdict != trust.Trusted {
 			w.Errorf("verdict %+v", v)

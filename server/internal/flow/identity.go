@@ -70,7 +70,11 @@ func (f *Flow) placeIdentity(ctx context.Context, tx db.Tx, r *renewal) (*identi
 	if err != nil {
 		return nil, err
 	}
-	ask, err := approval.Place(ctx, tx, approval.Ask{Kind: approval.Identity, SubjectID: r.ID, Action: action, Required: 1,
+	people, err := f.people(ctx, tx, approval.Identities)
+	if err != nil {
+		return nil, err
+	}
+	ask, err := approval.Place(ctx, tx, approval.Ask{Kind: approval.Identity, Path: approval.Identities, SubjectID: r.ID, Action: action, Required: people,
 		Requester: "device:" + r.DeviceID, TTL: f.settings.ReviewTTL})
 	if err != nil {
 		return nil, err

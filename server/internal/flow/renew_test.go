@@ -489,7 +489,7 @@ func TestAnApprovedRenewalOfAStoppedDeviceGivesNothing(t *testing.T) {
 		if _, err := a.renew(wish); !errors.Is(err, device.ErrSuspended) {
 			w.Errorf("suspended: %v", err)
 		}
-		w.must(w.Resume(t.Context(), w.by, "edge-1", "test"))
+		w.must(w.give(w.Resume, "edge-1", "test"))
 		w.must(w.Revoke(t.Context(), w.by, "edge-1", "test"))
 		if _, err := a.renew(wish); !errors.Is(err, device.ErrRevoked) {
 			w.Errorf("revoked: %v", err)

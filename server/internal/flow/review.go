@@ -147,7 +147,7 @@ func (f *Flow) openCommand(ctx context.Context, tx db.Tx, r *approval.Request, _
 			return command.End(ctx, tx, c.ID, command.EndRejected, why.who.ID, why.reason)
 		},
 		after: func(ctx context.Context, decided approval.State) error {
-			if decided == approval.Rejected {
+			if decided == approval.Rejected || decided == approval.Void {
 				if _, err := f.endCommand(ctx, c.ID); err != nil {
 					return err
 				}

@@ -28,7 +28,10 @@ func (f *Flow) Revoke(ctx context.Context, by authz.By, deviceID, reason string)
 		if err := by.Still(ctx, tx); err != nil {
 			return err
 		}
-		return revoke(ctx, tx, by.Actor, deviceID, reason)
+		if err := revoke(ctx, tx, by.Actor, deviceID, reason); err != nil {
+			return err
+		}
+		return f.voidDevice(ctx, tx, deviceID)
 	})
 	if err != nil && !errors.Is(err, device.ErrAlready) {
 		return err
@@ -61,27 +64,6 @@ func revoke(ctx context.Context, tx db.Tx, who audit.Actor, deviceID, reason str
 
 // Suspend stops a device until it is resumed.
 func (f *Flow) Suspend(ctx context.Context, by authz.By, deviceID, reason string) error {
-	return f.act(ctx, by, deviceID, reason, audit.DeviceSuspend, func(ctx context.Context, tx db.Tx) (*device.Device, error) {
-		return device.Suspend(ctx, tx, deviceID, by.ID, reason)
-	})
-}
-
-// Resume ends a suspension.
-func (f *Flow) Resume(ctx context.Context, by authz.By, deviceID, reason string) error {
-	return f.act(ctx, by, deviceID, reason, audit.DeviceResume, func(ctx context.Context, tx db.Tx) (*device.Device, error) {
-		return device.Resume(ctx, tx, deviceID, by.ID, reason)
-	})
-}
-
-// Resync ends a hold after a counter went back.
-func (f *Flow) Resync(ctx context.Context, by authz.By, deviceID, reason string) error {
-	return f.act(ctx, by, deviceID, reason, audit.DeviceResync, func(ctx context.Context, tx db.Tx) (*device.Device, error) {
-		return device.Resync(ctx, tx, deviceID)
-	})
-}
-
-// act is the shape of one person's act on one device.
-func (f *Flow) act(ctx context.Context, by authz.By, deviceID, reason, action string, change func(context.Context, db.Tx) (*device.Device, error)) error {
 	if reason == "" {
 		return ErrReason
 	}
@@ -90,14 +72,17 @@ func (f *Flow) act(ctx context.Context, by authz.By, deviceID, reason, action st
 		if err := by.Still(ctx, tx); err != nil {
 			return err
 		}
-		d, err := change(ctx, tx)
+		d, err := device.Suspend(ctx, tx, deviceID, by.ID, reason)
 		if err != nil {
+			return err
+		}
+		if err := f.voidDevice(ctx, tx, deviceID); err != nil {
 			return err
 		}
 		if err := retrust(ctx, tx, d); err != nil {
 			return err
 		}
 		failpoint.Here("act.before-audit")
-		return audit.Write(ctx, tx, by.Actor, audit.Entry{Action: action, ObjectKind: "device", ObjectID: deviceID, Reason: reason})
+		return audit.Write(ctx, tx, by.Actor, audit.Entry{Action: audit.DeviceSuspend, ObjectKind: "device", ObjectID: deviceID, Reason: reason})
 	})
 }

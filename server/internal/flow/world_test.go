@@ -1,6 +1,7 @@
 package flow_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/ceremony"
@@ -51,6 +53,7 @@ type world struct {
 	policy  *policy.Service
 	enroll  *enroll.Service
 	refused *audit.Refusals
+	people  *admin.Service
 	outside *db.Outside
 	journal *device.Journal
 	by      authz.By // who may do everything
@@ -117,12 +120,20 @@ func (w *world) open(settings flow.Settings) {
 	w.pki, w.policy = pki.New(d, w.ring, "fleet.test"), policy.New(d)
 	w.enroll, w.refused = enroll.New(d), audit.NewRefusals(d, time.Minute, 100)
 	w.outside, w.journal = db.NewOutside(w.dir), device.NewJournal(w.dir)
-	w.Flow = flow.New(flow.Parts{
-		DB: d, Log: slog.New(slog.DiscardHandler), Ring: w.ring, PKI: w.pki, Policy: w.policy,
-		Refusals: w.refused, Journal: w.journal, Outside: w.outside, Settings: settings,
-		CommandSigner: func() (signing.Signer, error) { return w.command, nil },
-	})
+	w.people, err = admin.New(d, w.refused, admin.Settings{JWTSecrets: [][]byte{bytes.Repeat([]byte("k"), 32)}, Idle: time.Hour, Lifetime: 12 * time.Hour, MinPassword: 15, Ring: w.ring, PeopleURL: func() string { return "http://localhost" }})
+	w.must(err)
+	w.Flow = w.flow(settings)
+	w.people.OnRights(w.Flow)
 	w.enroll.OnWithdraw(w.Withdrawn)
+}
+
+// flow carries out the acts of this world by these settings.
+func (w *world) flow(settings flow.Settings) *flow.Flow {
+	return flow.New(flow.Parts{
+		DB: w.d, Log: slog.New(slog.DiscardHandler), Ring: w.ring, PKI: w.pki, Policy: w.policy,
+		Refusals: w.refused, Journal: w.journal, Outside: w.outside, Settings: settings,
+		CommandSigner: func() (signing.Signer, error) { return w.command, nil }, Accounts: w.people,
+	})
 }
 
 func (w *world) migrate() error { _, err := w.d.Migrate(w.Context()); return err }
@@ -302,7 +313,11 @@ func (w *world) count(table, where string, args ...any) int {
 	return int(n)
 }
 
+func execute(query string, args ...any) func(context.Context, db.Tx) error {
+	return func(ctx context.Context, tx db.Tx) error { _, err := tx.ExecContext(ctx, query, args...); return err }
+}
+
 func (w *world) exec(query string, args ...any) {
 	w.Helper()
-	w.must(w.d.Write(w.Context(), func(ctx context.Context, tx db.Tx) error { _, err := tx.ExecContext(ctx, query, args...); return err }))
+	w.must(w.d.Write(w.Context(), execute(query, args...)))
 }

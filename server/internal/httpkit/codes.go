@@ -13,6 +13,9 @@ const (
 	CodeStepDue         protocol.Code = "step-due"               // signed in by half: take the step that is due
 	CodeWrongCode       protocol.Code = "code-wrong"             // the second step failed
 	CodePasskey         protocol.Code = "passkey-refused"        // the passkey was not accepted
+	CodeCrossSite       protocol.Code = "cross-site"             // a page of another origin caused it
+	CodeInvitation      protocol.Code = "invitation-refused"     // not valid, or not for this name
+	CodeBreakGlass      protocol.Code = "break-glass-refused"    // the two codes open nothing
 	CodeFreshSignIn     protocol.Code = "fresh-sign-in-needed"   // the sign-in is too long ago for this
 	CodeForbidden       protocol.Code = "forbidden"              // signed in, and not permitted
 	CodeMethod          protocol.Code = "method-not-allowed"     // see Allow
@@ -77,6 +80,9 @@ var codes = map[protocol.Code]meaning{
 	CodeStepDue:         {http.StatusUnauthorized, "The sign-in is not complete"},
 	CodeWrongCode:       {http.StatusUnauthorized, "The code is not right"},
 	CodePasskey:         {http.StatusUnauthorized, "The passkey was not accepted; begin again"},
+	CodeCrossSite:       {http.StatusForbidden, "Caused by a page of another site"},
+	CodeInvitation:      {http.StatusForbidden, "The invitation is not valid, or not for this name"},
+	CodeBreakGlass:      {http.StatusForbidden, "The two codes do not open anything"},
 	CodeFreshSignIn:     {http.StatusForbidden, "Sign in again first"},
 	CodeForbidden:       {http.StatusForbidden, "Not permitted"},
 	CodeMethod:          {http.StatusMethodNotAllowed, "The method is not allowed here"},

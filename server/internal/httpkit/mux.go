@@ -20,6 +20,7 @@ type Options struct {
 	// LimitKnown has the limiter count requests of callers that a guard identifies
 	// too. Devices of one site may share an address, and each proves who it is.
 	LimitKnown bool
+	CrossSite  *CrossSite       // of a surface that browsers use; nil: none does
 	Level      slog.Level       // of a request's log line
 	Metrics    *Metrics         // nil: none
 	Log        *slog.Logger     // of requests and panics
@@ -95,6 +96,15 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if m.o.Limiter != nil && (m.o.LimitKnown || found == nil || found.route.Policy.Kind() == KindAnonymous) {
 		if after, ok := m.o.Limiter.Allow(sourceKey(r)); !ok {
 			RefuseFor(rec, r, after)
+			return
+		}
+	}
+	if m.o.CrossSite != nil {
+		if m.o.CrossSite.share(rec, r) {
+			return
+		}
+		if why := m.o.CrossSite.Refuses(r); why != "" {
+			Refuse(rec, r, CodeCrossSite, why)
 			return
 		}
 	}

@@ -32,17 +32,16 @@ const full = 10
 // template is a founded server with two devices and two people.
 type template struct {
 	*servertest.Server
-	operator, guard *servertest.Person
-	edge, victim    *servertest.Device
+	operator, guard, reviewer *servertest.Person
+	edge, victim              *servertest.Device
 }
 
 func newTemplate(t *testing.T) *template {
 	t.Helper()
 	s := servertest.Start(t, servertest.Options{})
-	w := &template{Server: s, operator: s.Person("olivia", "operator"), guard: s.Person("sam", "security")}
-	reviewer := s.Person("ben", "approver")
-	w.edge = s.Enroll("edge-1", w.operator.EnrollToken(1), reviewer)
-	w.victim = s.Enroll("edge-2", w.operator.EnrollToken(1), reviewer)
+	w := &template{Server: s, operator: s.Person("olivia", "operator"), guard: s.Person("sam", "security"), reviewer: s.Person("ben", "approver")}
+	w.edge = s.Enroll("edge-1", w.operator.EnrollToken(1), w.reviewer)
+	w.victim = s.Enroll("edge-2", w.operator.EnrollToken(1), w.reviewer)
 	w.edge.MustBeat()
 	w.victim.MustBeat()
 	s.Stop()
@@ -68,7 +67,7 @@ func (w *template) copy(t *testing.T, dir string) *template {
 }
 
 func (w *template) at(s *servertest.Server) *template {
-	return &template{Server: s, operator: w.operator.On(s), guard: w.guard.On(s), edge: w.edge.At(s), victim: w.victim.At(s)}
+	return &template{Server: s, operator: w.operator.On(s), guard: w.guard.On(s), reviewer: w.reviewer.On(s), edge: w.edge.At(s), victim: w.victim.At(s)}
 }
 
 // acknowledged is what callers were told that is done.
@@ -100,7 +99,11 @@ func (w *template) work() (a acknowledged) {
 	beat()
 	a.token = ask(w.operator, "/api/enroll-tokens", map[string]any{"note": "disk", "uses": 1, "life_seconds": 3600})
 	a.suspended = ask(w.operator, "/api/devices/edge-1/suspend", because)
-	a.resumed = ask(w.guard, "/api/devices/edge-1/resume", because)
+	_, problem, err := w.guard.TryRelease("resume", "edge-1", w.reviewer)
+	if err != nil {
+		a.unanswered++
+	}
+	a.resumed = err == nil && problem == nil
 	a.revoked = ask(w.operator, "/api/devices/edge-2/certificate/revoke", because)
 	beat()
 	return a
@@ -146,7 +149,7 @@ func (w *template) judge(a acknowledged) (faults []string) {
 		say("the revoked one's heartbeat: %v %v", problem, err)
 	}
 	if isSuspended == 1 {
-		w.guard.Must(http.MethodPost, "/api/devices/edge-1/resume", map[string]string{"reason": "test"}, nil)
+		w.guard.Release("resume", "edge-1", w.reviewer)
 	}
 	if problem, err := w.edge.Beat(); err != nil || problem != nil {
 		say("a heartbeat afterwards: %v %v", problem, err)

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pquerna/otp/totp"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/servertest"
+)
+
+// typing answers each question when it is asked, in order.
+type typing struct {
+	answers []func() string
+	rest    strings.Reader
+}
+
+func (r *typing) Read(b []byte) (int, error) {
+	if r.rest.Len() == 0 {
+		if len(r.answers) == 0 {
+			return 0, io.EOF
+		}
+		r.rest = *strings.NewReader(r.answers[0]() + "\n")
+		r.answers = r.answers[1:]
+	}
+	return r.rest.Read(b)
+}
+
+func said(text string) func() string { return func() string { return text } }
+
+func TestSigningInFromTheCommandLine(t *testing.T) {
+	t.Parallel()
+	s := servertest.Start(t, servertest.Options{})
+	s.Person("root", "admin")
+	home := t.TempDir()
+	environ := []string{"SENTINEL_SERVER=" + s.PeopleURL, "HOME=" + home}
+	var out, errOut bytes.Buffer
+	try := func(args []string, answers ...func() string) int {
+		out.Reset()
+		errOut.Reset()
+		return run(t.Context(), args, &typing{answers: answers}, &out, &errOut, environ)
+	}
+	must := func(args []string, answers ...func() string) {
+		t.Helper()
+		if code := try(args, answers...); code != exitOK {
+			t.Fatalf("%v: %d %s", args, code, &errOut)
+		}
+	}
+	login := []string{"login", "--name", "root"}
+	must(login, said(servertest.Password))
+
+	// A code generator, and the second step from then on.
+	secretLine := regexp.MustCompile(`secret  (\S+)`)
+	secret := ""
+	codeAt := func(at time.Time) string {
+		code, err := totp.GenerateCode(secret, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return code
+	}
+	must([]string{"factor", "totp", "-o", "json"}, func() string {
+		secret = secretLine.FindStringSubmatch(errOut.String())[1]
+		return codeAt(time.Now().Add(-30 * time.Second)) // so that the next one is not used up
+	})
+	var codes struct {
+		Codes []string `json:"codes"`
+	}
+	if err := json.Unmarshal(out.Bytes(), &codes); err != nil || len(codes.Codes) != 10 {
+		t.Fatalf("%s %v", &out, err)
+	}
+	if code := try(login, said(servertest.Password), said("000000")); code == exitOK || !strings.Contains(errOut.String(), "code") {
+		t.Errorf("with a wrong code: %d %s", code, &errOut)
+	}
+	must(login, said(servertest.Password), func() string { return codeAt(time.Now().Add(20 * time.Second)) })
+	if !strings.Contains(out.String(), "Since your last sign-in") || !strings.Contains(out.String(), "factor-added") {
+		t.Errorf("what happened meanwhile is not told: %s", &out)
+	}
+	must(login, said(servertest.Password), said(codes.Codes[3]))
+	must([]string{"factor", "list"})
+	if !strings.Contains(out.String(), "9 recovery codes left") {
+		t.Errorf("%s", &out)
+	}
+
+	// An invitation, a machine, a one-time password.
+	must([]string{"admin", "invite", "--name", "guest", "--role", "viewer", "-o", "json"})
+	var invited struct {
+		Secret string `json:"secret"`
+	}
+	if err := json.Unmarshal(out.Bytes(), &invited); err != nil || invited.Secret == "" {
+		t.Fatalf("%s %v", &out, err)
+	}
+	must([]string{"api-token", "create", "--name", "ci", "--permission", "device:read", "-o", "json"})
+	var machine struct {
+		Token string `json:"token"`
+	}
+	if err := json.Unmarshal(out.Bytes(), &machine); err != nil || machine.Token == "" {
+		t.Fatalf("%s %v", &out, err)
+	}
+	if code := try([]string{"api-token", "create", "--name", "ci", "--permission", "command:review"}); code == exitOK {
+		t.Error("a machine may review")
+	}
+	first := filepath.Join(home, "first")
+	if err := os.WriteFile(first, []byte(servertest.Password+" once\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	must([]string{"admin", "create", "--name", "newbie", "--role", "viewer", "--one-time-password", "--password-file", first})
+
+	environ = append(environ, "HOME="+t.TempDir())
+	must([]string{"login", "--name", "newbie", "--password-file", first}, said("a phrase of my own choosing"))
+	must([]string{"session", "list"})
+	must([]string{"admin", "redeem", "--name", "guest"}, said(invited.Secret), said("a phrase of my own choosing"))
+	must([]string{"session", "list"})
+	if code := try([]string{"admin", "redeem", "--name", "guest"}, said(invited.Secret), said("a phrase of my own choosing")); code == exitOK {
+		t.Error("an invitation makes two accounts")
+	}
+	environ = append(environ, "SENTINEL_TOKEN="+machine.Token)
+	must([]string{"device", "list"})
+	if code := try([]string{"admin", "list"}); code == exitOK || !strings.Contains(errOut.String(), "account:read") {
+		t.Errorf("a machine lists accounts: %d %s", code, &errOut)
+	}
+}
