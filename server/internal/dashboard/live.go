@@ -127,7 +127,7 @@ func (c *Console) follow(w http.ResponseWriter, r *http.Request, name string, bu
 		}
 		if text != "" {
 			_ = control.SetWriteDeadline(time.Now().Add(writeLimit)) //nolint:forbidigo // a deadline of the connection, which knows no other clock
-			if _, err := w.Write([]byte(text)); err != nil || control.Flush() != nil {
+			if _, err := w.Write([]byte(text)); err != nil || control.Flush() != nil { //nolint:gosec // G705: rendered by html/template, then JSON
 				return
 			}
 		}

@@ -43,7 +43,7 @@ func (c *Console) answer(w http.ResponseWriter, r *http.Request, v any, err erro
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"title": title, "detail": strings.TrimSuffix(text, ".")})
+	writeJSON(w, map[string]string{"title": title, "detail": strings.TrimSuffix(text, ".")})
 }
 
 // challengeOut is a challenge for navigator.credentials.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"unicode"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
@@ -145,6 +146,9 @@ func sentence(s string) string {
 	return string(runes)
 }
 
+// secrets are the fields that people type and nobody shows: any text is right there.
+var secrets = []string{"password", "current", "next", "again"}
+
 // form reads the fields of a posted form: each at most once unless named in many,
 // and each a line of text that can be stored and shown.
 func form(r *http.Request, many ...string) error {
@@ -152,25 +156,16 @@ func form(r *http.Request, many ...string) error {
 		return inputError("it cannot be read")
 	}
 	for name, values := range r.PostForm {
-		if len(values) > 1 && !contains(many, name) {
+		if len(values) > 1 && !slices.Contains(many, name) {
 			return inputError(name + " is there twice")
 		}
 		for _, v := range values {
-			if err := protocol.CheckText(name, v, len(v)); err != nil && !contains([]string{"password", "current", "next", "again"}, name) {
+			if err := protocol.CheckText(name, v, len(v)); err != nil && !slices.Contains(secrets, name) {
 				return inputError(err.Error())
 			}
 		}
 	}
 	return nil
-}
-
-func contains(list []string, s string) bool {
-	for _, each := range list {
-		if each == s {
-			return true
-		}
-	}
-	return false
 }
 
 // maxReason is how long a reason may be.

@@ -203,5 +203,5 @@ func done(w http.ResponseWriter, r *http.Request, path, what string) {
 	if strings.Contains(path, "?") {
 		sep = "&"
 	}
-	http.Redirect(w, r, path+sep+"done="+what, http.StatusSeeOther)
+	http.Redirect(w, r, path+sep+"done="+what, http.StatusSeeOther) //nolint:gosec // G710: a path of the console, by its routes
 }
