@@ -126,7 +126,7 @@ func (c *Console) follow(w http.ResponseWriter, r *http.Request, name string, bu
 			text = ": here\n\n"
 		}
 		if text != "" {
-			_ = control.SetWriteDeadline(time.Now().Add(writeLimit)) //nolint:forbidigo // a deadline of the connection, which knows no other clock
+			_ = control.SetWriteDeadline(time.Now().Add(writeLimit))                   //nolint:forbidigo // a deadline of the connection, which knows no other clock
 			if _, err := w.Write([]byte(text)); err != nil || control.Flush() != nil { //nolint:gosec // G705: rendered by html/template, then JSON
 				return
 			}
