@@ -37,7 +37,7 @@ func (p *program) configCommand() *cobra.Command {
 		},
 	}
 	outputFlag(validate, &output)
-	c.AddCommand(example, validate)
+	c.AddCommand(example, validate, p.configSecrets())
 	return c
 }
 

@@ -43,7 +43,7 @@ Issuing authorities are changed the same way, and then activated:
 
 A trial does it with one command: keys rotate.`,
 	}
-	c.AddCommand(p.keysRequest(), p.keysCeremony(), p.keysInstall(), p.keysActivate(), p.keysRotate(), p.keysShow())
+	c.AddCommand(p.keysRequest(), p.keysCeremony(), p.keysInstall(), p.keysActivate(), p.keysRotate(), p.keysShow(), p.keysReseal())
 	return c
 }
 

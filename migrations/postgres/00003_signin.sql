@@ -2,8 +2,10 @@
 -- How people prove who they are, and what acts without a person.
 
 -- password_once: 0 a password of the person's own, 1 a one-time password that is not
--- used yet, 2 one that is used: only setting a password of one's own is left.
+-- used yet, 2 one that is used: only setting a password of one's own is left. A
+-- one-time password of another epoch than once_epoch is void: it may have been used.
 ALTER TABLE accounts ADD COLUMN password_once BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE accounts ADD COLUMN once_epoch TEXT NOT NULL DEFAULT '';
 ALTER TABLE accounts ADD COLUMN must_passkey BOOLEAN NOT NULL DEFAULT FALSE;
 
 -- via: console (a cookie) or program (a bearer token). stage: what a sign-in still
@@ -26,9 +28,11 @@ CREATE TABLE account_totp (
     confirmed_at      BIGINT NOT NULL DEFAULT 0
 );
 
+-- A code of another epoch is void: it may have been used.
 CREATE TABLE recovery_codes (
     account_id        TEXT NOT NULL REFERENCES accounts (id),
     code_hash         BYTEA NOT NULL,
+    epoch             TEXT NOT NULL,
     used_at           BIGINT NOT NULL DEFAULT 0,
     PRIMARY KEY (account_id, code_hash)
 );

@@ -101,13 +101,13 @@ func (b *bench) keep() error {
 	if err := os.MkdirAll(b.plan.out, 0o750); err != nil {
 		return err
 	}
-	now := time.Now().UTC()
+	began := b.began.UTC()
 	data, err := json.MarshalIndent(map[string]any{
-		"at": now.Truncate(time.Second), "rounds": b.plan.rounds, "devices": b.plan.devices, "bulk": b.plan.bulk,
+		"at": began.Truncate(time.Second), "rounds": b.plan.rounds, "devices": b.plan.devices, "bulk": b.plan.bulk,
 		"in_flight": b.plan.inFlight, "window": b.plan.window.String(), "figures": b.figures, "notes": b.notes,
 	}, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(b.plan.out, now.Format("20060102-150405")+".json"), append(data, '\n'), 0o600)
+	return os.WriteFile(filepath.Join(b.plan.out, began.Format("20060102-150405")+".json"), append(data, '\n'), 0o600)
 }

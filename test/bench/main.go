@@ -84,12 +84,17 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			continue
 		}
 		b.sayf("line %d: %s", line.number, line.name)
-		if err := line.measure(ctx, b); err != nil {
-			return fmt.Errorf("line %d (%s): %w", line.number, line.name, err)
+		err := line.measure(ctx, b)
+		if err != nil {
+			b.print(out) // what was measured before it took long enough
+			err = fmt.Errorf("line %d (%s): %w", line.number, line.name, err)
+		}
+		if err := errors.Join(err, b.keep()); err != nil {
+			return err
 		}
 	}
 	b.print(out)
-	return b.keep()
+	return nil
 }
 
 // A line is one goal.

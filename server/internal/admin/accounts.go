@@ -39,7 +39,9 @@ func (s *Service) CreateAccount(ctx context.Context, by authz.By, n NewAccount) 
 			CreatedAt: tx.At(), CreatedBy: string(by.Kind) + ":" + by.ID,
 		}
 		if n.OneTime {
-			row.PasswordOnce = oneTimeFresh
+			if err := row.giveOnce(ctx, tx); err != nil {
+				return err
+			}
 		}
 		asked := Account{ID: row.ID, Name: n.Name, Person: n.Person, Role: n.Role, Grants: n.Grants}
 		adds := widened(&Account{DisabledAt: tx.Now}, &asked)
@@ -141,7 +143,8 @@ func (s *Service) ChangePassword(ctx context.Context, by authz.By, current, next
 	if err != nil {
 		return err
 	}
-	if _, err := s.takeSignIn(ctx, by.Source, row.ID, row.Name); err != nil {
+	counted, err := s.takeSignIn(ctx, by.Source, row.ID, row.Name)
+	if err != nil {
 		return err
 	}
 	ok, err := s.hasher.matches(ctx, row.PasswordHash, current[:min(len(current), maxPassword+1)])
@@ -170,6 +173,9 @@ func (s *Service) ChangePassword(ctx context.Context, by authz.By, current, next
 		if row.PasswordHash != checked {
 			return ErrSignIn // changed while the hash was computed
 		}
+		if _, err := forgetAttempts(ctx, tx, counted); err != nil {
+			return err
+		}
 		_, err = change(ctx, tx, by, row, Change{Password: &next}, hash)
 		return err
 	})
@@ -195,7 +201,9 @@ func change(ctx context.Context, tx db.Tx, by authz.By, row *accountRow, c Chang
 	if hash != "" {
 		row.PasswordHash, row.PasswordOnce = hash, ownPassword
 		if by.AccountID != row.ID {
-			row.PasswordOnce = oneTimeFresh
+			if err := row.giveOnce(ctx, tx); err != nil {
+				return Account{}, err
+			}
 		}
 		after.OneTime = row.PasswordOnce != ownPassword
 	}
@@ -216,6 +224,13 @@ func change(ctx context.Context, tx db.Tx, by authz.By, row *accountRow, c Chang
 		entry.Action = audit.AccountDisable
 	}
 	return after, audit.Write(ctx, tx, by.Actor, entry)
+}
+
+// giveOnce makes the row's password a one-time password, of this epoch.
+func (r *accountRow) giveOnce(ctx context.Context, tx db.Tx) (err error) {
+	r.PasswordOnce = oneTimeFresh
+	r.OnceEpoch, err = tx.Epoch(ctx)
+	return err
 }
 
 // notifyChange keeps what changed for the account's owner.

@@ -27,6 +27,7 @@ type recoveryRow struct {
 
 	AccountID string    `bun:"account_id,pk"`
 	CodeHash  []byte    `bun:"code_hash,pk"`
+	Epoch     string    `bun:"epoch"`
 	UsedAt    db.Micros `bun:"used_at"`
 }
 
@@ -80,7 +81,7 @@ func factorsOf(ctx context.Context, q bun.IDB, accountID string) (owned, error) 
 	err := q.NewSelect().
 		ColumnExpr("(SELECT count(*) FROM account_totp WHERE account_id = ?0 AND confirmed_at <> 0) AS totp", accountID).
 		ColumnExpr("(SELECT count(*) FROM passkeys WHERE account_id = ?0) AS passkeys", accountID).
-		ColumnExpr("(SELECT count(*) FROM recovery_codes WHERE account_id = ?0 AND used_at = 0) AS recovery", accountID).
+		ColumnExpr("(SELECT count(*) FROM recovery_codes WHERE account_id = ?0 AND used_at = 0 AND epoch = (SELECT epoch FROM instance WHERE id = 1)) AS recovery", accountID).
 		Scan(ctx, &row)
 	return owned{row.Totp > 0, row.Passkeys, row.Recovery}, err
 }
@@ -129,18 +130,23 @@ func replaceRecovery(ctx context.Context, tx db.Tx, accountID string, codes []st
 	if _, err := tx.NewDelete().Model((*recoveryRow)(nil)).Where("account_id = ?", accountID).Exec(ctx); err != nil {
 		return err
 	}
+	epoch, err := tx.Epoch(ctx)
+	if err != nil {
+		return err
+	}
 	rows := make([]recoveryRow, 0, len(codes))
 	for _, code := range codes {
-		rows = append(rows, recoveryRow{AccountID: accountID, CodeHash: codeHash("recovery code of "+accountID, code, recoverySize)})
+		rows = append(rows, recoveryRow{AccountID: accountID, Epoch: epoch, CodeHash: codeHash("recovery code of "+accountID, code, recoverySize)})
 	}
-	_, err := tx.NewInsert().Model(&rows).Exec(ctx)
+	_, err = tx.NewInsert().Model(&rows).Exec(ctx)
 	return err
 }
 
 // useRecovery is db.ErrConflict for a code that is not there or was used.
 func useRecovery(ctx context.Context, tx db.Tx, accountID string, hash []byte) error {
 	return db.One(tx.NewUpdate().Model((*recoveryRow)(nil)).Set("used_at = ?", tx.At()).
-		Where("account_id = ? AND code_hash = ? AND used_at = 0", accountID, hash).Exec(ctx))
+		Where("account_id = ? AND code_hash = ? AND used_at = 0", accountID, hash).
+		Where("epoch = (SELECT epoch FROM instance WHERE id = 1)").Exec(ctx))
 }
 
 func passkeysOf(ctx context.Context, q bun.IDB, accountID string) (rows []passkeyRow, err error) {
@@ -211,4 +217,15 @@ func removePasskey(ctx context.Context, tx db.Tx, id string) error {
 func usePasskey(ctx context.Context, tx db.Tx, id string, before, after int64, credential []byte) error {
 	return db.One(tx.NewUpdate().Model((*passkeyRow)(nil)).Set("sign_count = ?", after).Set("credential = ?", credential).Set("used_at = ?", tx.At()).
 		Where("id = ? AND sign_count = ?", id, before).Exec(ctx))
+}
+
+func totpsNotUnder(ctx context.Context, tx db.Tx, kek string) (rows []totpRow, err error) {
+	err = tx.NewSelect().Model(&rows).Where("kek_id <> ?", kek).Scan(ctx)
+	return rows, err
+}
+
+// resealTOTP is db.ErrConflict when the secret does not stand under before any more.
+func resealTOTP(ctx context.Context, tx db.Tx, accountID, before, kek string, sealed []byte) error {
+	return db.One(tx.NewUpdate().Model((*totpRow)(nil)).Set("kek_id = ?", kek).Set("sealed_secret = ?", sealed).
+		Where("account_id = ? AND kek_id = ?", accountID, before).Exec(ctx))
 }

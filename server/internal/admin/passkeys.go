@@ -114,7 +114,7 @@ func (r *passkeyRow) credential() (webauthn.Credential, error) {
 	if err := json.Unmarshal(r.Credential, &c); err != nil {
 		return c, fmt.Errorf("passkey %s: %w", r.ID, err)
 	}
-	c.Authenticator.SignCount = uint32(r.SignCount) //nolint:gosec // G115: it was a uint32
+	c.Authenticator.SignCount = uint32(r.SignCount)
 	return c, nil
 }
 

@@ -13,6 +13,7 @@ const heavyRounds = 250
 
 // ADM-01, ADM-08, ADM-12, at length.
 func TestNothingOneTimeWorksTwiceAtLength(t *testing.T) {
+	t.Parallel()
 	times := 1
 	if said := os.Getenv("HEAVY_ROUNDS"); said != "" {
 		n, err := strconv.Atoi(said)

@@ -118,6 +118,9 @@ func (s *Service) open(ctx context.Context, from origin, checked *accountRow, co
 			return errPasskeyNeeded
 		}
 		if row.PasswordOnce == oneTimeFresh {
+			if epoch, err := tx.Epoch(ctx); err != nil || epoch != row.OnceEpoch {
+				return errors.Join(err, ErrSignIn)
+			}
 			row.PasswordOnce = oneTimeUsed
 			if err := updateAccount(ctx, tx, row); err != nil {
 				return err
@@ -139,7 +142,6 @@ type opening struct {
 	account *accountRow
 	method  Method
 	stage   Stage
-	details map[string]string // for the audit log
 }
 
 // openSession makes a session in one transaction with whatever prepare does
@@ -189,9 +191,6 @@ func (s *Service) openSession(ctx context.Context, prepare func(ctx context.Cont
 		}
 		if ended != "" {
 			entry.Details["ended by the session cap"] = ended
-		}
-		for k, v := range o.details {
-			entry.Details[k] = v
 		}
 		return audit.Write(ctx, tx, who, entry)
 	})

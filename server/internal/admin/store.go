@@ -27,6 +27,7 @@ type accountRow struct {
 	SignedInAt   db.Micros  `bun:"signed_in_at"`
 	DisabledAt   db.Micros  `bun:"disabled_at"`
 	PasswordOnce int        `bun:"password_once"`
+	OnceEpoch    string     `bun:"once_epoch"`
 	MustPasskey  bool       `bun:"must_passkey"`
 }
 
@@ -125,7 +126,7 @@ func listAccounts(ctx context.Context, q bun.IDB, after string, limit int) ([]ac
 }
 
 func updateAccount(ctx context.Context, tx db.Tx, r *accountRow) error {
-	return db.One(tx.NewUpdate().Model(r).Column("role", "grants", "password_hash", "password_at", "disabled_at", "password_once", "must_passkey").WherePK().Exec(ctx))
+	return db.One(tx.NewUpdate().Model(r).Column("role", "grants", "password_hash", "password_at", "disabled_at", "password_once", "once_epoch", "must_passkey").WherePK().Exec(ctx))
 }
 
 // otherAdmins counts the active accounts with the role admin beside this one.

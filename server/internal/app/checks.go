@@ -7,6 +7,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 )
 
@@ -95,4 +96,16 @@ func (c *Core) canCommand(context.Context) error {
 		return health.WarningError(err.Error())
 	}
 	return nil
+}
+
+// renews warns: devices take the certificate that is presented meanwhile until it
+// ends.
+func (c *Core) renews(own *pki.ServerCertificate) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if ends, err := own.Failing(); err != nil {
+			c.Log.WarnContext(ctx, "the machine listener's certificate could not be renewed", "error", err)
+			return health.WarningError("the machine listener's certificate could not be renewed, and ends at " + ends.UTC().Format(time.RFC3339) + "; see the log")
+		}
+		return nil
+	}
 }

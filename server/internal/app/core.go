@@ -105,7 +105,10 @@ func Open(ctx context.Context, o Options) (_ *Core, err error) {
 	if err = c.services(); err != nil {
 		return nil, err
 	}
-	return c, c.load(ctx)
+	if err = c.load(ctx); err != nil {
+		return nil, err
+	}
+	return c, c.resealAlone(ctx)
 }
 
 // begin checks that the database is one that this server may work on.
@@ -169,7 +172,7 @@ func (c *Core) services() error {
 	}
 	c.Admin, err = admin.New(c.DB, c.Refusals, admin.Settings{
 		JWTSecrets: secrets, Idle: c.Config.SessionIdle, Lifetime: c.Config.SessionLifetime, MinPassword: c.Config.PasswordMinLength,
-		Ring: c.Ring, FleetName: c.Config.FleetName, PeopleURL: func() string { return c.Config.PeopleURL },
+		Ring: c.Ring, FleetName: c.Config.FleetName, PasskeyRoles: roles(c.Config.PasskeyRoles), PeopleURL: func() string { return c.Config.PeopleURL },
 	})
 	if err != nil {
 		return err
@@ -189,6 +192,13 @@ func (c *Core) services() error {
 	})
 	c.Admin.OnRights(c.Flow)
 	return nil
+}
+
+func roles(names []string) (list []authz.Role) {
+	for _, name := range names {
+		list = append(list, authz.Role(name))
+	}
+	return list
 }
 
 // load brings in authorities and fleet documents. A fleet without a root is

@@ -35,6 +35,10 @@ const (
 	sourcesRemembered = 100_000
 )
 
+// handshakePatience is how long a device's handshake, and the head of its request,
+// may take: when thousands come back at once, each waits for its turn at the CPU.
+const handshakePatience = 15 * time.Second
+
 // serverCertLife is how long the machine listener's own certificates live.
 const serverCertLife = 7 * 24 * time.Hour
 
@@ -68,8 +72,9 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if err = core.Flow.AdoptQuorums(ctx); err != nil {
 		return nil, fmt.Errorf("how many people approve: %w", err)
 	}
-	s.health = health.New(core.DB.Now, core.checks()...)
-	if err = s.surfaces(); err != nil {
+	own := s.ServerCertificate()
+	s.health = health.New(core.DB.Now, append(core.checks(), health.Check{Name: "server-certificate", Ask: s.renews(own)})...)
+	if err = s.surfaces(own); err != nil {
 		return nil, err
 	}
 	var lc net.ListenConfig
@@ -93,7 +98,7 @@ func reachable(url, scheme string, l net.Listener) string {
 	return scheme + "://" + net.JoinHostPort("localhost", port)
 }
 
-func (s *Server) surfaces() error {
+func (s *Server) surfaces(own *pki.ServerCertificate) error {
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	metrics, err := httpkit.NewMetrics(s.registry)
 	if err != nil {
@@ -108,7 +113,6 @@ func (s *Server) surfaces() error {
 		return err
 	}
 	s.machine = s.MachineSurface(s.health, httpkit.Options{Limiter: strangers, Metrics: metrics})
-	own := s.ServerCertificate()
 	s.tls = certs.ServerTLS(own.Get)
 	if _, err := own.Get(nil); err != nil && !errors.Is(err, pki.ErrNoAuthority) {
 		return err // found now instead of at the first handshake
@@ -120,7 +124,7 @@ func (s *Server) surfaces() error {
 		return err
 	}
 	maps.Copy(guards, s.console.Guards())
-	guards[httpkit.KindMonitoring] = httpkit.MonitoringGuard([]byte(s.Config.MetricsToken))
+	guards[httpkit.KindMonitoring] = httpkit.MonitoringGuard([]byte(s.Config.MetricsToken), []byte(s.Config.MetricsTokenPrevious))
 	s.people = httpkit.NewMux(httpkit.Options{Surface: "people", Guards: guards, Limiter: callers, LimitKnown: true, Metrics: metrics, Log: s.Log,
 		CrossSite: &httpkit.CrossSite{Own: func() string { return s.Config.PeopleURL }, Allowed: s.Config.AllowedOrigins}})
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/live", Policy: httpkit.Anonymous}, http.HandlerFunc(httpkit.Live))
@@ -157,7 +161,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	// Two intervals: a device that misses one beat need not shake hands again.
 	idle := max(3*time.Minute, 2*s.Config.HeartbeatInterval+time.Minute)
-	machine := httpkit.NewServer(s.machine, s.tls, httpkit.Limits{Idle: idle})
+	machine := httpkit.NewServer(s.machine, s.tls, httpkit.Limits{Idle: idle, ReadHeader: handshakePatience})
 	machine.ConnContext = deviceapi.ConnContext
 	machine.Protocols = new(http.Protocols) // HTTP/1.1 only: it serves devices at half the cost of HTTP/2
 	machine.Protocols.SetHTTP1(true)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/config"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
@@ -168,6 +170,29 @@ func TestWithAnotherSecretTheServerDoesNotStart(t *testing.T) {
 	}
 	if _, _, err := start(t, dir); !errors.Is(err, seal.ErrUnknownKey) {
 		t.Fatalf("the sealed keys were opened: %v", err)
+	}
+}
+
+// A4: the key of before is needed until everything is sealed anew, and no longer.
+func TestTheSecretKeyIsChangedAndTheOldOneDropped(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := started(t, dir)
+	before := string(first.Config.SecretKey)
+	stop(t, first)
+	next := "SENTINEL_SECRET_KEY=q8Zt0vYb3mXw7cNf5hLr2pKd9sGj4uTe6aWi1oRx"
+	core := started(t, dir, next, "SENTINEL_SECRET_KEY_PREVIOUS="+before)
+	page, err := audit.List(t.Context(), core.DB.Read(), audit.Filter{Action: audit.SecretKeyReseal, Limit: 10})
+	if err != nil || len(page.Rows) != 1 || page.Rows[0].ActorKind != audit.System {
+		t.Errorf("audit: %+v %v", page.Rows, err)
+	}
+	if n, err := core.Reseal(t.Context(), authz.Host("test")); err != nil || n != 0 {
+		t.Errorf("again: %d %v", n, err)
+	}
+	stop(t, core)
+	stop(t, started(t, dir, next))
+	if _, _, err := start(t, dir, "SENTINEL_SECRET_KEY="+before); !errors.Is(err, seal.ErrUnknownKey) {
+		t.Errorf("the dropped key opens: %v", err)
 	}
 }
 

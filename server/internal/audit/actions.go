@@ -19,6 +19,7 @@ const (
 	APITokenRevoke    = "api-token.revoke"
 	BreakGlassCreate  = "break-glass.create"
 	BreakGlassUse     = "break-glass.use"
+	SecretKeyReseal   = "secret-key.reseal"
 	SessionRevoke     = "session.revoke"
 	TokenCreate       = "enroll-token.create"
 	TokenRevoke       = "enroll-token.revoke"
@@ -74,7 +75,7 @@ func Actions() []string {
 	return []string{
 		AccountCreate, AccountUpdate, AccountDisable, SignIn, SignInStep, SignOut, SessionRevoke,
 		FactorAdd, FactorRemove, FactorsReset, PasskeyCloned,
-		InvitationCreate, InvitationRevoke, APITokenCreate, APITokenRevoke, BreakGlassCreate, BreakGlassUse,
+		InvitationCreate, InvitationRevoke, APITokenCreate, APITokenRevoke, BreakGlassCreate, BreakGlassUse, SecretKeyReseal,
 		TokenCreate, TokenRevoke, WindowOpen, WindowClose,
 		EnrollRequest, EnrollApprove, EnrollReject, EnrollExpire,
 		CertIssue, CertRevoke, DeviceSuspend, DeviceResume, DeviceHold, DeviceResync, Heartbeat, DeviceIdentity,

@@ -134,6 +134,7 @@ func TestABadValueIsRefusedWithItsKeyAndAFix(t *testing.T) {
 		{"a wildcard within an origin", "SENTINEL_ALLOWED_ORIGINS", "https://*.corp.test", "no origin"},
 		{"a wildcard beside an origin", "SENTINEL_ALLOWED_ORIGINS", "https://corp.test,*", "beside"},
 		{"an origin with the usual port", "SENTINEL_ALLOWED_ORIGINS", "https://corp.test:443", "usual port"},
+		{"a role that is none", "SENTINEL_PASSKEY_ROLES", "admin,root", "no role"},
 		{"an origin twice", "SENTINEL_ALLOWED_ORIGINS", "https://corp.test, https://corp.test", "twice"},
 
 		{"an empty secret", "SENTINEL_SECRET_KEY", "", "empty"},

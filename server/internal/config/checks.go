@@ -21,6 +21,7 @@ var checks = map[string]func(string) *fault{
 	"names":        checkNames,
 	"origins":      checkOrigins,
 	"path":         checkPath,
+	"roles":        checkRoles,
 	"title":        checkTitle,
 	"trust-domain": checkTrustDomain,
 	"url":          checkURL,
@@ -29,6 +30,15 @@ var checks = map[string]func(string) *fault{
 func checkPath(text string) *fault {
 	if len(text) > 4096 {
 		return &fault{"is longer than any path", "write the path of one file or directory"}
+	}
+	return nil
+}
+
+func checkRoles(text string) *fault {
+	for _, role := range splitList(text) {
+		if !slices.Contains([]string{"viewer", "operator", "approver", "security", "admin"}, role) {
+			return &fault{"names something that is no role", "write some of viewer, operator, approver, security and admin, separated by commas"}
+		}
 	}
 	return nil
 }

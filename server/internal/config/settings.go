@@ -41,11 +41,12 @@ type Config struct {
 	MachineNames      []string `env:"SENTINEL_MACHINE_NAMES" default:"localhost,127.0.0.1" check:"names" doc:"DNS names and IP addresses in the server's own certificate, separated by commas."`
 	MachineURL        string   `env:"SENTINEL_MACHINE_URL" check:"https-url" example:"https://devices.example.com:8443" doc:"How devices reach it. Empty means the first of SENTINEL_MACHINE_NAMES with the port of SENTINEL_MACHINE_LISTEN."`
 
-	SecretKey         Secret `section:"Secrets: in the trial profile the server makes those that are missing, in its data directory" env:"SENTINEL_SECRET_KEY" secret:"key" required:"outside_trial" doc:"Seals the private keys and other sensitive values that the server stores."`
-	SecretKeyPrevious Secret `env:"SENTINEL_SECRET_KEY_PREVIOUS" secret:"key" doc:"The value before the last change of SENTINEL_SECRET_KEY; it opens, but never seals."`
-	JWTSecret         Secret `env:"SENTINEL_JWT_SECRET" secret:"key" required:"outside_trial" doc:"Signs the tokens of people who are signed in."`
-	JWTSecretPrevious Secret `env:"SENTINEL_JWT_SECRET_PREVIOUS" secret:"key" doc:"The value before the last change of SENTINEL_JWT_SECRET; it verifies, but never signs."`
-	MetricsToken      Secret `env:"SENTINEL_METRICS_TOKEN" secret:"key" required:"outside_trial" doc:"The bearer token that monitoring presents to /metrics."`
+	SecretKey            Secret `section:"Secrets: in the trial profile the server makes those that are missing, in its data directory" env:"SENTINEL_SECRET_KEY" secret:"key" required:"outside_trial" doc:"Seals the private keys and other sensitive values that the server stores."`
+	SecretKeyPrevious    Secret `env:"SENTINEL_SECRET_KEY_PREVIOUS" secret:"key" doc:"The value before the last change of SENTINEL_SECRET_KEY; it opens, but never seals."`
+	JWTSecret            Secret `env:"SENTINEL_JWT_SECRET" secret:"key" required:"outside_trial" doc:"Signs the tokens of people who are signed in."`
+	JWTSecretPrevious    Secret `env:"SENTINEL_JWT_SECRET_PREVIOUS" secret:"key" doc:"The value before the last change of SENTINEL_JWT_SECRET; it verifies, but never signs."`
+	MetricsToken         Secret `env:"SENTINEL_METRICS_TOKEN" secret:"key" required:"outside_trial" doc:"The bearer token that monitoring presents to /metrics."`
+	MetricsTokenPrevious Secret `env:"SENTINEL_METRICS_TOKEN_PREVIOUS" secret:"key" doc:"The value before the last change of SENTINEL_METRICS_TOKEN; it is taken too, until monitoring presents the new one."`
 
 	TrustDomain                string        `section:"Devices" env:"SENTINEL_TRUST_DOMAIN" default:"sentinel.internal" check:"trust-domain" doc:"The SPIFFE trust domain in the names of device certificates. Changing it later means enrolling again."`
 	DeviceCertLifetime         time.Duration `env:"SENTINEL_DEVICE_CERT_LIFETIME" default:"168h" min:"5s" max:"2160h" doc:"How long a device certificate is valid; below 1h only in the trial profile."`
@@ -67,6 +68,7 @@ type Config struct {
 
 	SessionIdle       time.Duration `section:"People" env:"SENTINEL_SESSION_IDLE" default:"1h" min:"1m" max:"24h" doc:"A session unused for this long ends."`
 	SessionLifetime   time.Duration `env:"SENTINEL_SESSION_LIFETIME" default:"12h" min:"1m" max:"168h" doc:"A session ends after this long, used or not."`
+	PasskeyRoles      []string      `env:"SENTINEL_PASSKEY_ROLES" check:"roles" example:"admin,security" doc:"Roles whose accounts must use a passkey once they have one, separated by commas; single accounts can be told to as well."`
 	PasswordMinLength int           `env:"SENTINEL_PASSWORD_MIN_LENGTH" default:"15" min:"12" max:"64" doc:"The fewest characters of a new password."`
 
 	LogLevel        slog.Level    `section:"Running" env:"SENTINEL_LOG_LEVEL" default:"info" oneof:"debug,info,warn,error" doc:"The least severe log lines that are written."`

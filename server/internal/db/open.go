@@ -56,6 +56,7 @@ type DB struct {
 	now     func() time.Time
 	hooks   Hooks
 	lock    *files.Lock // SQLite only
+	kept    kept
 }
 
 // ErrInUse says that another process holds the SQLite file.

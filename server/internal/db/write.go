@@ -21,6 +21,8 @@ type Tx struct {
 	// Now is the time of this attempt, in UTC: one time for all that it writes.
 	Now time.Time
 	On  Dialect
+
+	kept *kept
 }
 
 // At is Now as it is stored.
@@ -93,7 +95,7 @@ func (d *DB) attempt(ctx context.Context, level sql.IsolationLevel, f func(conte
 			_ = btx.Rollback()
 		}
 	}()
-	if err := f(ctx, Tx{Tx: btx, Now: d.Now(), On: d.dialect}); err != nil {
+	if err := f(ctx, Tx{Tx: btx, Now: d.Now(), On: d.dialect, kept: &d.kept}); err != nil {
 		return err
 	}
 	commit := func() error {

@@ -15,7 +15,7 @@ import (
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // open is a migrated database whose clock stands still.
-func open(t *testing.T, url string) *db.DB {
+func open(t testing.TB, url string) *db.DB {
 	t.Helper()
 	d, err := db.Open(t.Context(), db.Options{URL: url, Now: func() time.Time { return now }})
 	if err != nil {

@@ -3,9 +3,9 @@ package device
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/uptrace/bun"
 
@@ -43,46 +43,91 @@ WHERE c.device_id = b.device_id
   AND b.counter - c.counter <= %d
 RETURNING %s`
 
-// The beats come as one parameter a column on PostgreSQL, as one JSON array on
-// SQLite, which knows no table names after RETURNING.
+// The beats come as one parameter a column on PostgreSQL. SQLite, which knows no
+// table names after RETURNING, takes them as rows of parameters: taking a JSON
+// array apart costs more there than all the rest. What is left over of a statement's
+// rows is NULL, which is no device.
 var (
 	raisePostgreSQL = fmt.Sprintf(raise, `unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[])
   AS b (device_id, enrollment_id, fingerprint, counter, epoch, boot_id, nonce_for, receipt, at)`, protocol.MaxCounterJump, "c.device_id, c.pending, c.said, c.next_fingerprint = c.fingerprint")
-	raiseSQLite = fmt.Sprintf(raise, `(SELECT value->>0 AS device_id, value->>1 AS enrollment_id, value->>2 AS fingerprint, value->>3 AS counter,
-  value->>4 AS epoch, value->>5 AS boot_id, value->>6 AS nonce_for, value->>7 AS receipt, value->>8 AS at FROM json_each(?1)) AS b`, protocol.MaxCounterJump, "device_id, pending, said, next_fingerprint = fingerprint")
+	raiseSQLite = func() map[int]string {
+		list := map[int]string{}
+		for _, n := range raiseSizes {
+			rows := strings.Repeat(", (?, ?, ?, ?, ?, ?, ?, ?, ?)", n)[2:]
+			list[n] = fmt.Sprintf(raise, `(SELECT column1 AS device_id, column2 AS enrollment_id, column3 AS fingerprint, column4 AS counter, column5 AS epoch,
+  column6 AS boot_id, column7 AS nonce_for, column8 AS receipt, column9 AS at FROM (VALUES `+rows+`)) AS b`, protocol.MaxCounterJump, "device_id, pending, said, next_fingerprint = fingerprint")
+		}
+		return list
+	}()
 )
+
+// raiseSizes are how many beats a statement of SQLite takes, so that few statements
+// serve for all. The largest stays below SQLite's limit of 32,766 parameters.
+var raiseSizes = []int{1, 8, 32, 128, 512}
+
+// mostRaised is how many beats a statement takes at most.
+const mostRaised = 512
+
+// raiseSize is the smallest that is enough for n beats, mostRaised at most.
+func raiseSize(n int) int {
+	for _, size := range raiseSizes {
+		if size >= n {
+			return size
+		}
+	}
+	return mostRaised
+}
+
+// Prepare makes ready for heartbeats; see db.DB.Keep.
+func Prepare(ctx context.Context, d *db.DB) error {
+	for _, query := range raiseSQLite {
+		if err := d.Keep(ctx, query); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Raise accepts the beats that pass, at most one a device, and returns them by
 // device_id. It rests on nothing read before.
 func Raise(ctx context.Context, tx db.Tx, beats []Beat) (map[string]Raised, error) {
+	accepted := make(map[string]Raised, len(beats))
+	for len(beats) > 0 {
+		n := min(len(beats), mostRaised)
+		if err := raiseSome(ctx, tx, beats[:n], accepted); err != nil {
+			return nil, err
+		}
+		beats = beats[n:]
+	}
+	return accepted, nil
+}
+
+func raiseSome(ctx context.Context, tx db.Tx, beats []Beat, accepted map[string]Raised) error {
 	rows, err := raiseRows(ctx, tx, beats)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = rows.Close() }()
-	accepted := make(map[string]Raised, len(beats))
 	for rows.Next() {
 		var id string
 		var r Raised
 		if err := rows.Scan(&id, &r.Pending, &r.Said, &r.First); err != nil {
-			return nil, err
+			return err
 		}
 		accepted[id] = r
 	}
-	return accepted, rows.Err()
+	return rows.Err()
 }
 
 func raiseRows(ctx context.Context, tx db.Tx, beats []Beat) (*sql.Rows, error) {
 	if tx.On == db.SQLite {
-		list := make([][9]any, len(beats))
-		for i, b := range beats {
-			list[i] = [9]any{b.DeviceID, b.EnrollmentID, b.Fingerprint, b.Counter, b.Epoch, b.BootID, b.NonceFor, b.Receipt, b.At.Int()}
+		size := raiseSize(len(beats))
+		list := make([]any, 0, 9*size)
+		for _, b := range beats {
+			list = append(list, b.DeviceID, b.EnrollmentID, b.Fingerprint, b.Counter, b.Epoch, b.BootID, b.NonceFor, b.Receipt, b.At.Int())
 		}
-		data, err := json.Marshal(list)
-		if err != nil {
-			return nil, err
-		}
-		return tx.Tx.Tx.QueryContext(ctx, raiseSQLite, string(data))
+		list = list[:cap(list)]
+		return tx.Rows(ctx, raiseSQLite[size], list...)
 	}
 	n := len(beats)
 	device, enrollment, fingerprint, epoch, boot := make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
@@ -91,7 +136,7 @@ func raiseRows(ctx context.Context, tx db.Tx, beats []Beat) (*sql.Rows, error) {
 		device[i], enrollment[i], fingerprint[i], epoch[i], boot[i] = b.DeviceID, b.EnrollmentID, b.Fingerprint, b.Epoch, b.BootID
 		counter[i], nonceFor[i], receipt[i], at[i] = b.Counter, b.NonceFor, b.Receipt, b.At.Int()
 	}
-	return tx.Tx.Tx.QueryContext(ctx, raisePostgreSQL, device, enrollment, fingerprint, counter, epoch, boot, nonceFor, receipt, at)
+	return tx.Rows(ctx, raisePostgreSQL, device, enrollment, fingerprint, counter, epoch, boot, nonceFor, receipt, at)
 }
 
 // Refusal is why a beat was not accepted.

@@ -97,7 +97,12 @@ func writers(d db.Dialect) int {
 }
 
 // RunHeartbeats stores batches until ctx ends, then what is still waiting.
-func (f *Flow) RunHeartbeats(ctx context.Context) error { return f.beats.run(ctx) }
+func (f *Flow) RunHeartbeats(ctx context.Context) error {
+	if err := device.Prepare(ctx, f.d); err != nil {
+		return err
+	}
+	return f.beats.run(ctx)
+}
 
 // store is one batch, at most one beat a device: an outcome for each.
 func (f *Flow) store(ctx context.Context, batch []beat) []outcome {

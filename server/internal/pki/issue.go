@@ -3,16 +3,10 @@ package pki
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
-	"net"
-	"sync"
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
@@ -29,8 +23,8 @@ type Issued struct {
 	Chain [][]byte // DER, itself first, then its issuer
 }
 
-// IssueDevice signs a device certificate that ends life after now, and has it
-// checked. It must be recorded before it is handed out.
+// IssueDevice signs a device certificate that ends life after now; certs has it
+// checked before it returns. It must be recorded before it is handed out.
 func (s *Service) IssueDevice(deviceID, enrollmentID string, pub crypto.PublicKey, now time.Time, life time.Duration) (*Issued, error) {
 	a, err := s.active(certs.KindDevice)
 	if err != nil {
@@ -41,9 +35,6 @@ func (s *Service) IssueDevice(deviceID, enrollmentID string, pub crypto.PublicKe
 	der, err := certs.IssueDevice(a.CA, t)
 	if err != nil {
 		return nil, fmt.Errorf("issue for %s: %w", deviceID, err)
-	}
-	if err := certs.LintDevice(der, a.Certificate, t); err != nil {
-		return nil, fmt.Errorf("the certificate made for %s is not as asked and stays here: %w", deviceID, err)
 	}
 	return issued(a, certs.KindDevice, der, deviceID, enrollmentID, now)
 }
@@ -90,81 +81,4 @@ func (s *Service) Chain(ctx context.Context, c Certificate) ([][]byte, error) {
 		}
 	}
 	return nil, fmt.Errorf("certificate %s: its authority is not on record", c.Fingerprint)
-}
-
-// ServerCertificate keeps the machine listener's own certificate: made at the
-// first call, renewed when two thirds of its life are over. Its key lives in this
-// process only.
-type ServerCertificate struct {
-	s     *Service
-	names []string
-	life  time.Duration
-
-	mu      sync.Mutex
-	current *tls.Certificate
-	issuer  string // id of the authority that issued it
-	renewAt time.Time
-}
-
-// ServerCertificate serves the given DNS names and addresses with certificates
-// of the given life.
-func (s *Service) ServerCertificate(names []string, life time.Duration) *ServerCertificate {
-	return &ServerCertificate{s: s, names: names, life: life}
-}
-
-// Get is the certificate to present, for tls.Config.GetCertificate.
-func (c *ServerCertificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	now := c.s.d.Now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	a, err := c.s.active(certs.KindServer)
-	if err != nil {
-		return nil, err
-	}
-	if c.current != nil && c.issuer == a.id && now.Before(c.renewAt) {
-		return c.current, nil
-	}
-	fresh, err := c.issue(a, now)
-	if err != nil {
-		return nil, err
-	}
-	c.current, c.issuer, c.renewAt = fresh, a.id, now.Add(c.life*2/3)
-	return fresh, nil
-}
-
-func (c *ServerCertificate) issue(a authority, now time.Time) (*tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	t := certs.ServerTemplate{PublicKey: key.Public()}
-	t.NotBefore, t.NotAfter = validity(now, c.life)
-	for _, name := range c.names {
-		if ip := net.ParseIP(name); ip != nil {
-			t.IPs = append(t.IPs, ip)
-		} else {
-			t.DNSNames = append(t.DNSNames, name)
-		}
-	}
-	der, err := certs.IssueServer(a.CA, t)
-	if err != nil {
-		return nil, fmt.Errorf("issue the server's certificate: %w", err)
-	}
-	if err := certs.LintServer(der, a.Certificate, t); err != nil {
-		return nil, fmt.Errorf("the server's certificate is not as asked: %w", err)
-	}
-	rec, err := issued(a, certs.KindServer, der, "", "", now)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := c.s.d.Write(ctx, func(ctx context.Context, tx db.Tx) error { return Record(ctx, tx, rec) }); err != nil {
-		return nil, err
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Certificate{Certificate: rec.Chain, PrivateKey: key, Leaf: leaf}, nil
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
-	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 )
 
 // ENR-14, ENR-15
@@ -111,34 +110,6 @@ func TestARevokedDevicesCertificatesAreAllRevokedOnce(t *testing.T) {
 		}
 		if _, err := pki.Get(w.Context(), w.d.Read(), "nothing"); !errors.Is(err, db.ErrNotFound) {
 			w.Errorf("no such certificate: %v", err)
-		}
-	})
-}
-
-func TestTheServersCertificateIsRenewedInTimeAndRecorded(t *testing.T) {
-	t.Parallel()
-	onBoth(t, func(w *office) {
-		w.founded()
-		own := w.ServerCertificate([]string{"localhost", "127.0.0.1", "::1"}, 3*time.Hour)
-		first, err := own.Get(nil)
-		w.must(err)
-		for _, name := range []string{"localhost", "127.0.0.1", "::1"} {
-			w.must(first.Leaf.VerifyHostname(name))
-		}
-		w.now = noon.Add(2*time.Hour - 1)
-		if again, err := own.Get(nil); err != nil || again != first {
-			w.Errorf("before two thirds of its life: %v", err)
-		}
-		w.now = noon.Add(2 * time.Hour)
-		second, err := own.Get(nil)
-		w.must(err)
-		if second == first || second.Leaf.NotAfter.Before(w.now.Add(2*time.Hour)) {
-			w.Error("it was not renewed")
-		}
-		for _, cert := range [][]byte{first.Certificate[0], second.Certificate[0]} {
-			if c, err := pki.Get(w.Context(), w.d.Read(), certs.Fingerprint(cert)); err != nil || c.Kind != certs.KindServer || c.DeviceID != "" {
-				w.Errorf("not in the inventory: %+v, %v", c, err)
-			}
 		}
 	})
 }

@@ -212,3 +212,9 @@ func (r Returning) Count(ctx context.Context, tx db.Tx) (int, error) {
 	err := sel.ColumnExpr("COUNT(*)").Scan(ctx, &n)
 	return n, err
 }
+
+// resealAuthority is db.ErrConflict when the key does not stand under before any more.
+func resealAuthority(ctx context.Context, tx db.Tx, id, before, kek string, sealed []byte) error {
+	return db.One(tx.NewUpdate().Model((*authorityRow)(nil)).Set("kek_id = ?", kek).Set("sealed_key = ?", sealed).
+		Where("id = ? AND kek_id = ?", id, before).Exec(ctx))
+}

@@ -25,8 +25,9 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 type office struct {
 	*testing.T
 	*pki.Service
-	d   *db.DB
-	now time.Time
+	d      *db.DB
+	now    time.Time
+	commit func(func() error) error // stands in for a commit, when there is one
 }
 
 func onBoth(t *testing.T, f func(w *office)) {
@@ -38,7 +39,14 @@ func newOffice(t *testing.T, url string) *office {
 	t.Helper()
 	w := &office{T: t, now: noon}
 	var err error
-	w.d, err = db.Open(t.Context(), db.Options{URL: url, Now: func() time.Time { return w.now }})
+	w.d, err = db.Open(t.Context(), db.Options{URL: url, Now: func() time.Time { return w.now }, Hooks: db.Hooks{
+		Commit: func(_ context.Context, commit func() error) error {
+			if w.commit != nil {
+				return w.commit(commit)
+			}
+			return commit()
+		},
+	}})
 	w.must(err)
 	t.Cleanup(func() { _ = w.d.Close() })
 	_, err = w.d.Migrate(t.Context())

@@ -1,0 +1,39 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"sync"
+)
+
+// kept are statements that stay compiled, by their text.
+type kept struct{ sync.Map }
+
+// Keep has a statement compiled once for all transactions, where that pays: SQLite
+// spends longer on compiling a heartbeat's statement than on running it for one
+// device. PostgreSQL is left as it is, since a pooler may stand between. It needs the
+// schema, and no transaction of the caller's.
+func (d *DB) Keep(ctx context.Context, query string) error {
+	if d.dialect != SQLite {
+		return nil
+	}
+	if _, ok := d.kept.Load(query); ok {
+		return nil
+	}
+	s, err := d.write.DB.PrepareContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	d.kept.Store(query, s)
+	return nil
+}
+
+// Rows runs a query, compiled before if it was kept.
+func (tx Tx) Rows(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if s, ok := tx.kept.Load(query); ok {
+		if s, ok := s.(*sql.Stmt); ok {
+			return tx.Tx.Tx.StmtContext(ctx, s).QueryContext(ctx, args...) //nolint:sqlclosecheck // the transaction closes it
+		}
+	}
+	return tx.Tx.Tx.QueryContext(ctx, query, args...)
+}
