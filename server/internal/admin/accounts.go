@@ -129,6 +129,11 @@ func (s *Service) Update(ctx context.Context, by authz.By, id string, c Change) 
 			waits, err = s.askFirst(ctx, tx, by, before, asked, adds, c.Reason)
 			return err
 		}
+		if c.Password != nil && asksFirst(by) && by.AccountID != row.ID {
+			if err := takesOver(ctx, tx, &before); err != nil {
+				return err
+			}
+		}
 		after, err = s.alter(ctx, tx, by, row, c, hash)
 		return err
 	})

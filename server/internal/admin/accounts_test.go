@@ -273,6 +273,13 @@ func TestNobodyWidensRightsAlone(t *testing.T) {
 		if !errors.As(err, &waits) || eve.Role != authz.Viewer || len(eve.Grants) != 0 {
 			t.Errorf("a new approver: %+v %v", eve, err)
 		}
+		for id, refused := range map[string]bool{gone.ID: true, bob.ID: false} { // who set it would be two people
+			_, err := w.Update(ctx, by, id, Change{Password: new("a phrase chosen by another")})
+			if errors.As(err, &invalid) != refused || !refused && err != nil {
+				t.Errorf("another's password: %v", err)
+			}
+		}
+		others.told = nil
 		_, invitation, err := w.Invite(ctx, by, NewInvitation{Name: "mallory", Role: authz.Security})
 		must(t, err)
 		_, c, err := w.Redeem(ctx, Redeeming{Source: "192.0.2.7", Secret: invitation, Name: "mallory", Password: "a phrase of their own"})

@@ -64,6 +64,19 @@ func widened(before, after *Account) []authz.Permission {
 	})
 }
 
+// takesOver refuses the password of an account that approves, or widens rights, to
+// others where nothing but it stands before a vote: whoever set it would be two people.
+func takesOver(ctx context.Context, tx db.Tx, a *Account) error {
+	if !slices.ContainsFunc(a.Permissions(), authz.Permission.Widens) {
+		return nil
+	}
+	factors, err := factorsOf(ctx, tx, a.ID)
+	if err == nil && !factors.totp && (factors.passkeys == 0 || !a.MustPasskey) {
+		err = &InvalidError{"password", "of an account that approves and has no second factor is not set by another person: disable it and make another, which others agree to"}
+	}
+	return err
+}
+
 // alter is change, told to whom it concerns.
 func (s *Service) alter(ctx context.Context, tx db.Tx, by authz.By, row *accountRow, c Change, hash string) (Account, error) {
 	before := row.account()

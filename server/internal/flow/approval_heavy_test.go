@@ -12,6 +12,7 @@ import (
 // APR-02, APR-11: many races, half of them where one person is enough and half
 // where it takes two.
 func TestHeavyPeopleWhoDecideAtOnce(t *testing.T) {
+	t.Parallel()
 	rounds := 10_000 // times HEAVY_ROUNDS, which is 1 when nothing is said
 	if said := os.Getenv("HEAVY_ROUNDS"); said != "" {
 		n, err := strconv.Atoi(said)

@@ -142,7 +142,7 @@ var humans = map[string]string{"a1": "Alice", "a2": "Alice", "b1": "Bob", "c1": 
 
 func (w *world) schedule(seed uint64, delay time.Duration) approval.State {
 	w.Helper()
-	rng := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // a test chooses
+	rng := rand.New(rand.NewPCG(seed, 7))
 	subject := w.recruit(fmt.Sprintf("eve-%d-%d", seed, int(delay.Hours())))
 	ids := []string{"a1", "a2", "b1", "c1", "d1"}
 	m := &rules{state: approval.Open, needs: 1 + rng.IntN(3), requester: "a1", left: standard.ReviewTTL, accounts: map[string]*voter{}}

@@ -77,7 +77,7 @@ func (w *world) holds(what string, a *view.Approval) string {
 // something that the decision rests on changes in the same moment.
 func races(w, node *world, rounds int, seed uint64) (ends map[string]int) {
 	w.Helper()
-	rng := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // a test chooses
+	rng := rand.New(rand.NewPCG(seed, seed))
 	yes, no := true, false
 	ends = map[string]int{}
 	nodes := []*world{w, node}

@@ -154,8 +154,9 @@ func (f *Flow) openRelease(r *approval.Request, done string, change func(context
 			if err != nil {
 				return "", err
 			}
-			if releasable(r.Kind, d) != nil || approval.Digest(now) != r.Digest {
-				return deviceChanged, nil
+			ended := releasable(r.Kind, d) // what cannot be given back any more
+			if ended != nil || approval.Digest(now) != r.Digest {
+				return deviceChanged, nil //nolint:nilerr // that it ended is the answer
 			}
 			return "", nil
 		},
