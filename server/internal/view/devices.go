@@ -63,7 +63,12 @@ func Devices(ctx context.Context, q bun.IDB, f DeviceFilter, now time.Time) (row
 		sel = sel.Where("d.state = ?", f.State)
 	}
 	if f.Verdict != "" {
-		sel = sel.Where(verdictAt+" = ?", db.At(now), f.Verdict)
+		// As verdictAt says it, in words that the index on verdicts answers.
+		if f.Verdict == "untrusted" {
+			sel = sel.Where("(t.verdict = 'untrusted' OR t.holds_until > 0 AND t.holds_until <= ?)", db.At(now))
+		} else {
+			sel = sel.Where("t.verdict = ? AND (t.holds_until = 0 OR t.holds_until > ?)", f.Verdict, db.At(now))
+		}
 	}
 	if f.Version != "" {
 		sel = sel.Where("d.agent_version = ?", f.Version)
