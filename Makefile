@@ -76,6 +76,11 @@ test-boundary: ## let OpenSSL and NSS judge what the server tells of its certifi
 	test/postgres/ensure judges
 	go test -count=1 -tags boundary -timeout 5m ./test/boundary
 
+.PHONY: test-browser
+test-browser: ## drive the console in a real Chromium; pictures stay in dist/screenshots
+	test/postgres/ensure chromium
+	go test -count=1 -tags browser -timeout 5m ./test/browser
+
 .PHONY: bench
 bench: build fleetsim ## measure against the goals, each beside a bare reference; BENCH=1,4 ROUNDS=5 DEVICES=10000 BENCH_FLAGS=-short
 	test/postgres/ensure postgresql
@@ -112,6 +117,7 @@ mutants: ## take each defence away and see a test fail; ONLY=REGEXP chooses patc
 vet: ## run go vet, for Linux and for Windows
 	go vet ./...
 	go vet -tags heavy ./test/... ./server/internal/pki ./server/internal/flow ./server/internal/admin
+	go vet -tags browser ./test/browser
 	go vet -tags failpoints ./shared/failpoint
 	go vet -tags boundary ./test/boundary
 	GOOS=windows go vet ./agent/... ./server/... ./shared/...

@@ -29,8 +29,9 @@ func (p *program) demoCommand() *cobra.Command {
 		Long: `demo starts a server on an embedded database in a temporary directory and real
 agents beside it, and shows each step: sign-in, token, enrollment, review,
 certificate, heartbeats, commands and their results, a forged command that is
-refused, revocation and refusal. Then it stays up with a healthy
-device until it is stopped, and removes what it made.`,
+refused, revocation and refusal. Then it stays up with a healthy device and one
+that waits for a person, prints the console's address and two accounts for it,
+until it is stopped, and removes what it made.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := lifecycle.Signals(c.Context())
 			defer stop()
@@ -53,6 +54,8 @@ type stage struct {
 	token   enrollToken
 	agents  []*agentProcess
 	step    int
+
+	waitingCode string // key code of the device that waits for a person
 }
 
 // stepTime bounds each step; the slowest waits for a device's poll (5 s).
@@ -93,6 +96,7 @@ func (p *program) demo(ctx context.Context, agent string, once bool) (err error)
 		{"renewal", s.renew},
 		{"revocation", s.revoke},
 		{"trust", s.showTrust},
+		{"a device for you", s.visitors},
 	} {
 		s.step++
 		s.sayf("\n%d. %s", s.step, step.name)
@@ -174,9 +178,7 @@ func (s *stage) signIn(ctx context.Context) error {
 		name string
 		role authz.Role
 	}{{"admin", authz.Admin}, {"olivia", authz.Operator}, {"ben", authz.Approver}} {
-		var b [12]byte
-		rand.Read(b[:])
-		s.people[a.name] = base64.RawURLEncoding.EncodeToString(b[:])
+		s.people[a.name] = randomPassword()
 		if _, err := s.server.Admin.CreateLocal(ctx, admin.NewAccount{Name: a.name, Role: a.role, Password: s.people[a.name]}); err != nil {
 			return err
 		}
@@ -198,17 +200,30 @@ func (s *stage) signIn(ctx context.Context) error {
 }
 
 func (s *stage) makeToken(ctx context.Context) error {
-	in := map[string]any{"uses": 2, "life_seconds": 3600, "note": "demo", "owner": "demo", "labels": map[string]string{"site": "here"}}
+	in := map[string]any{"uses": 3, "life_seconds": 3600, "note": "demo", "owner": "demo", "labels": map[string]string{"site": "here"}}
 	if err := s.clients["olivia"].do(ctx, "POST", "/api/enroll-tokens", in, &s.token); err != nil {
 		return err
 	}
-	s.sayf("   olivia made an enrollment token for two devices: %s...", s.token.Secret[:10])
+	s.sayf("   olivia made an enrollment token for three devices: %s...", s.token.Secret[:10])
 	return nil
 }
 
+// stayUp says how to go on: in a browser, with two accounts and a device that
+// waits, or at a terminal.
 func (s *stage) stayUp() {
 	s.sayf(`
-The device demo-1 goes on sending heartbeats. To look around, in another terminal:
+The device demo-1 goes on sending heartbeats, and demo-3 waits to be let in.
+Open the console in a browser:
+
+  %[1]s/dashboard
+
+  olivia2 (operator)  one-time password  %[6]s
+  ben2    (approver)  one-time password  %[7]s
+
+Sign in as ben2, open Reviews, compare the key code with %[8]s, and approve.
+Each one-time password is good for one sign-in, which sets another.
+
+Or in another terminal:
 
   export SENTINEL_SERVER=%[1]s
   echo '%[2]s' | %[3]s login --name admin --password-file -
@@ -218,9 +233,43 @@ The device demo-1 goes on sending heartbeats. To look around, in another termina
   %[3]s audit list
 
 Accounts: admin, olivia (operator), ben (approver); passwords: %[2]s, %[4]s, %[5]s
-Health:   %[1]s/api/health/ready
+Health:   %[1]s/
 Stop with Ctrl+C.`,
-		s.server.Config.PeopleURL, s.people["admin"], self(), s.people["olivia"], s.people["ben"])
+		s.server.Config.PeopleURL, s.people["admin"], self(), s.people["olivia"], s.people["ben"], s.people["olivia2"], s.people["ben2"], s.waitingCode)
+}
+
+// visitors makes the two accounts whose one-time passwords the demo prints, and a
+// third device that waits for one of them.
+func (s *stage) visitors(ctx context.Context) error {
+	for _, a := range []struct {
+		name string
+		role authz.Role
+	}{{"olivia2", authz.Operator}, {"ben2", authz.Approver}} {
+		s.people[a.name] = randomPassword()
+		n := admin.NewAccount{Name: a.name, Role: a.role, Password: s.people[a.name], OneTime: true}
+		if _, err := s.server.Admin.CreateLocal(ctx, n); err != nil {
+			return err
+		}
+	}
+	a, err := s.askToEnroll(ctx, "demo-3")
+	if err != nil {
+		return err
+	}
+	err = until(ctx, func() (bool, error) {
+		s.waitingCode = keyCode.FindString(a.out.String())
+		return s.waitingCode != "", a.failed()
+	})
+	if err != nil {
+		return err
+	}
+	s.sayf("   demo-3 asks to join, prints its key code %s, and waits for a person at the console", s.waitingCode)
+	return nil
+}
+
+func randomPassword() string {
+	var b [12]byte
+	rand.Read(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
 func self() string {

@@ -125,17 +125,8 @@ var keyCode = regexp.MustCompile(`\b[0-9A-HJKMNP-TV-Z]{4}(?:-[0-9A-HJKMNP-TV-Z]{
 // enrollDevices runs sentinel-agent enroll twice and approves what the devices
 // print, as a reviewer does who stands beside them.
 func (s *stage) enrollDevices(ctx context.Context) error {
-	var fleet struct {
-		CAFingerprint   string `json:"ca_fingerprint"`
-		FirstRootDigest string `json:"first_root_digest"`
-		MachineURL      string `json:"machine_url"`
-	}
-	if err := s.clients["olivia"].do(ctx, "GET", "/api/fleet", nil, &fleet); err != nil {
-		return err
-	}
 	for _, id := range []string{"demo-1", "demo-2"} {
-		a, err := s.startAgent(id, s.token.Secret+"\n", "enroll", "--server", fleet.MachineURL, "--token", "-", "--device-id", id,
-			"--ca-fingerprint", fleet.CAFingerprint, "--fleet-root", fleet.FirstRootDigest)
+		a, err := s.askToEnroll(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -144,6 +135,20 @@ func (s *stage) enrollDevices(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// askToEnroll starts sentinel-agent enroll, which goes on once a person decided.
+func (s *stage) askToEnroll(ctx context.Context, id string) (*agentProcess, error) {
+	var fleet struct {
+		CAFingerprint   string `json:"ca_fingerprint"`
+		FirstRootDigest string `json:"first_root_digest"`
+		MachineURL      string `json:"machine_url"`
+	}
+	if err := s.clients["olivia"].do(ctx, "GET", "/api/fleet", nil, &fleet); err != nil {
+		return nil, err
+	}
+	return s.startAgent(id, s.token.Secret+"\n", "enroll", "--server", fleet.MachineURL, "--token", "-", "--device-id", id,
+		"--ca-fingerprint", fleet.CAFingerprint, "--fleet-root", fleet.FirstRootDigest)
 }
 
 func (s *stage) letIn(ctx context.Context, a *agentProcess) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/dashboard"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/deviceapi"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
@@ -50,6 +52,7 @@ type Server struct {
 	health   *health.Service
 	registry *prometheus.Registry
 	people   *httpkit.Mux
+	console  *dashboard.Console
 	machine  *httpkit.Mux
 	tls      *tls.Config // of the machine listener
 	ready    chan struct{}
@@ -118,6 +121,10 @@ func (s *Server) surfaces(own *pki.ServerCertificate) error {
 
 	admins := s.adminAPI()
 	guards := admins.Guards()
+	if s.console, err = dashboard.New(s.consoleDeps()); err != nil {
+		return err
+	}
+	maps.Copy(guards, s.console.Guards())
 	guards[httpkit.KindMonitoring] = httpkit.MonitoringGuard([]byte(s.Config.MetricsToken), []byte(s.Config.MetricsTokenPrevious))
 	s.people = httpkit.NewMux(httpkit.Options{Surface: "people", Guards: guards, Limiter: callers, LimitKnown: true, Metrics: metrics, Log: s.Log,
 		CrossSite: &httpkit.CrossSite{Own: func() string { return s.Config.PeopleURL }, Allowed: s.Config.AllowedOrigins}})
@@ -126,6 +133,7 @@ func (s *Server) surfaces(own *pki.ServerCertificate) error {
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/metrics", Policy: httpkit.MonitoringToken}, promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
 	admins.Register(s.people)
 	statusapi.New(s.Lists, s.OCSP, s.Log, s.DB.Now).Register(s.people)
+	s.console.Register(s.people)
 	return nil
 }
 
@@ -168,6 +176,7 @@ func (s *Server) Run(ctx context.Context) error {
 		peopleTLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	}
 	people := httpkit.NewServer(s.people, peopleTLS, httpkit.Limits{})
+	people.RegisterOnShutdown(s.console.Close)
 	// Failed handshakes and the like are the callers' doing: worth a look, not an alarm.
 	machine.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)
 	people.ErrorLog = machine.ErrorLog

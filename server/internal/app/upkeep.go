@@ -24,7 +24,7 @@ func (s *Server) upkeep(ctx context.Context) error {
 			// What was gathered is written before the database is closed.
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
-			return errors.Join(s.Refusals.Flush(last, true), s.RaiseMark(last))
+			return errors.Join(s.Refusals.Flush(last, true), s.Flow.FlushBeatCounts(last), s.RaiseMark(last))
 		case <-every.C:
 		}
 		s.Upkeep(ctx, round)
@@ -38,6 +38,7 @@ func (c *Core) Upkeep(ctx context.Context, round int) {
 	c.round(ctx, "expire identity requests", c.Flow.ExpireIdentities)
 	c.round(ctx, "expire approvals", c.Flow.ExpireApprovals)
 	c.round(ctx, "what was approved and is due", c.Flow.ExecuteDue)
+	c.round(ctx, "heartbeat counts", c.Flow.FlushBeatCounts)
 	c.round(ctx, "refusals", func(ctx context.Context) error { return c.Refusals.Flush(ctx, false) })
 	if round%markEvery == 0 {
 		c.round(ctx, "mark", c.RaiseMark)

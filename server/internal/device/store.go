@@ -195,3 +195,26 @@ func ActiveByLabel(ctx context.Context, q bun.IDB, key, value string, limit int)
 		OrderExpr("device_id").Limit(int64(limit)).Scan(ctx, &list)
 	return list, err
 }
+
+// BeatCount is how many heartbeats there were in a stretch of time, for people to
+// look at: nothing is decided by it.
+type BeatCount struct {
+	bun.BaseModel `bun:"table:heartbeat_counts,alias:heartbeat_count"`
+
+	At       db.Micros `bun:"at,pk"`
+	Accepted int64     `bun:"accepted"`
+	Refused  int64     `bun:"refused"`
+}
+
+// AddBeats adds to what was counted of a stretch, by any node.
+func AddBeats(ctx context.Context, tx db.Tx, n BeatCount) error {
+	_, err := tx.NewInsert().Model(&n).On("CONFLICT (at) DO UPDATE").
+		Set("accepted = heartbeat_count.accepted + EXCLUDED.accepted").Set("refused = heartbeat_count.refused + EXCLUDED.refused").Exec(ctx)
+	return err
+}
+
+// ForgetBeats deletes what was counted before a time.
+func ForgetBeats(ctx context.Context, tx db.Tx, before db.Micros) error {
+	_, err := tx.NewDelete().Model((*BeatCount)(nil)).Where("at < ?", before).Exec(ctx)
+	return err
+}

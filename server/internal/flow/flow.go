@@ -55,6 +55,8 @@ type Flow struct {
 	wake     chan struct{}
 	trees    trees
 	accounts Accounts
+
+	beatCount beatCount
 }
 
 // Accounts gives rights once people agreed to it.

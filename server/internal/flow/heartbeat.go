@@ -53,6 +53,7 @@ func (f *Flow) Heartbeat(ctx context.Context, id certs.Identity, h *protocol.Hea
 		b.Receipt = n
 	}
 	pending, err := f.beats.do(ctx, b)
+	f.beatCount.add(b.At.Time(), err)
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ func (m *Mux) Handle(route Route, h http.Handler) {
 	switch kind := route.Policy.Kind(); {
 	case kind == "":
 		panic("httpkit: a route without a policy: " + name) //nolint:forbidigo // a mistake in this program, found when it starts
-	case kind == KindPermission && !route.Policy.Permission().Known():
+	case (kind == KindPermission || kind == KindConsole) && !route.Policy.Permission().Known():
 		panic("httpkit: a route with a permission that does not exist: " + name) //nolint:forbidigo // a mistake in this program, found when it starts
 	case kind == KindAnonymous:
 	case m.o.Guards[kind] == nil:

@@ -17,6 +17,7 @@ const (
 	KindDevice     Kind = "device"
 	KindMonitoring Kind = "monitoring"
 	KindPermission Kind = "permission"
+	KindConsole    Kind = "console"
 	KindHalf       Kind = "half-signed-in"
 )
 
@@ -37,16 +38,23 @@ var (
 // Need is the policy of a route for people who are signed in and have p.
 func Need(p authz.Permission) Policy { return Policy{KindPermission, p} }
 
+// Console is Need for the pages of the console, whose callers are known by a
+// cookie and never by a token.
+func Console(p authz.Permission) Policy { return Policy{KindConsole, p} }
+
 // Kind is the policy's sort, "" for none.
 func (p Policy) Kind() Kind { return p.kind }
 
-// Permission is what a policy of KindPermission asks for.
+// Permission is what a policy of KindPermission or KindConsole asks for.
 func (p Policy) Permission() authz.Permission { return p.permission }
 
 // String names the policy for documents and tests.
 func (p Policy) String() string {
-	if p.kind == KindPermission {
+	switch p.kind {
+	case KindPermission:
 		return string(p.permission)
+	case KindConsole:
+		return "console " + string(p.permission)
 	}
 	return string(p.kind)
 }

@@ -17,6 +17,7 @@ type DeviceFilter struct {
 	State   string
 	Verdict string
 	Label   string // key=value
+	Version string // of the agent
 	Limit   int    // 1 to 500; 0 takes 50
 	After   string // device_id that the page before ended with
 }
@@ -46,7 +47,16 @@ const verdictAt = "CASE WHEN t.holds_until > 0 AND t.holds_until <= ? THEN 'untr
 // Devices reads a page of devices by device_id, and where the next one begins.
 func Devices(ctx context.Context, q bun.IDB, f DeviceFilter, now time.Time) (rows []DeviceRow, next string, err error) {
 	limit := clamp(f.Limit)
-	sel := q.NewSelect().TableExpr("devices AS d").
+	// What the registry itself can choose is cut to a page before anything is joined to
+	// it; with a verdict, the verdicts' own index leads.
+	chosen := q.NewSelect().TableExpr("devices AS d").ColumnExpr("d.*")
+	if chosen, err = choose(chosen, f); err != nil {
+		return nil, "", err
+	}
+	if f.Verdict == "" {
+		chosen = chosen.OrderExpr("d.device_id").Limit(int64(limit + 1))
+	}
+	sel := q.NewSelect().TableExpr("(?) AS d", chosen).
 		ColumnExpr("d.device_id, d.name, d.owner, d.state, d.held_reason <> '' AS held, d.agent_version, d.enrolled_at").
 		ColumnExpr(verdictAt+" AS verdict", db.At(now)).
 		ColumnExpr("t.holds_until, c.seen_at, x.not_after").
@@ -54,25 +64,12 @@ func Devices(ctx context.Context, q bun.IDB, f DeviceFilter, now time.Time) (row
 		Join("LEFT JOIN trust_verdicts AS t ON t.device_id = d.device_id").
 		Join("LEFT JOIN certificates AS x ON x.fingerprint = c.fingerprint").
 		OrderExpr("d.device_id").Limit(int64(limit + 1))
-	if f.Text != "" {
-		pattern := "%" + likeEscape.Replace(strings.ToLower(f.Text)) + "%"
-		sel = sel.Where(`(d.device_id LIKE ? ESCAPE '\' OR LOWER(d.name) LIKE ? ESCAPE '\' OR LOWER(d.owner) LIKE ? ESCAPE '\')`, pattern, pattern, pattern)
-	}
-	if f.State != "" {
-		sel = sel.Where("d.state = ?", f.State)
-	}
-	if f.Verdict != "" {
-		sel = sel.Where(verdictAt+" = ?", db.At(now), f.Verdict)
-	}
-	if f.Label != "" {
-		k, v, ok := strings.Cut(f.Label, "=")
-		if !ok {
-			return nil, "", ErrLabel
-		}
-		sel = sel.Where("EXISTS (SELECT 1 FROM device_labels AS l WHERE l.device_id = d.device_id AND l.key = ? AND l.value = ?)", k, v)
-	}
-	if f.After != "" {
-		sel = sel.Where("d.device_id > ?", f.After)
+	switch f.Verdict { // as verdictAt says it, in words that the index answers
+	case "":
+	case "untrusted":
+		sel = sel.Where("(t.verdict = 'untrusted' OR t.holds_until > 0 AND t.holds_until <= ?)", db.At(now))
+	default:
+		sel = sel.Where("t.verdict = ? AND (t.holds_until = 0 OR t.holds_until > ?)", f.Verdict, db.At(now))
 	}
 	if err := sel.Scan(ctx, &rows); err != nil {
 		return nil, "", err
@@ -82,6 +79,31 @@ func Devices(ctx context.Context, q bun.IDB, f DeviceFilter, now time.Time) (row
 		next = rows[limit-1].DeviceID
 	}
 	return rows, next, nil
+}
+
+// choose narrows devices by what the registry knows of them.
+func choose(sel *bun.SelectQuery, f DeviceFilter) (*bun.SelectQuery, error) {
+	if f.Text != "" {
+		pattern := "%" + likeEscape.Replace(strings.ToLower(f.Text)) + "%"
+		sel = sel.Where(`(d.device_id LIKE ? ESCAPE '\' OR LOWER(d.name) LIKE ? ESCAPE '\' OR LOWER(d.owner) LIKE ? ESCAPE '\')`, pattern, pattern, pattern)
+	}
+	if f.State != "" {
+		sel = sel.Where("d.state = ?", f.State)
+	}
+	if f.Version != "" {
+		sel = sel.Where("d.agent_version = ?", f.Version)
+	}
+	if f.Label != "" {
+		k, v, ok := strings.Cut(f.Label, "=")
+		if !ok {
+			return nil, ErrLabel
+		}
+		sel = sel.Where("EXISTS (SELECT 1 FROM device_labels AS l WHERE l.device_id = d.device_id AND l.key = ? AND l.value = ?)", k, v)
+	}
+	if f.After != "" {
+		sel = sel.Where("d.device_id > ?", f.After)
+	}
+	return sel, nil
 }
 
 var likeEscape = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)

@@ -1,0 +1,16 @@
+-- +goose Up
+-- What the console shows of a large fleet without counting it.
+
+-- Heartbeats by stretches of ten minutes, added up beside the heartbeats
+-- themselves; the newest stretch may lack the last seconds.
+CREATE TABLE heartbeat_counts (
+    at                BIGINT PRIMARY KEY,
+    accepted          BIGINT NOT NULL,
+    refused           BIGINT NOT NULL
+);
+
+-- Devices by verdict, in the order of a list, and how many there are of each.
+CREATE INDEX trust_verdicts_verdict ON trust_verdicts (verdict, device_id, holds_until);
+
+-- Devices by the version of their agent.
+CREATE INDEX devices_version ON devices (agent_version, device_id);
