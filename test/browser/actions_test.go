@@ -9,7 +9,9 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-func evaluate(expression string, into any) chromedp.Action { return chromedp.Evaluate(expression, into) }
+func evaluate(expression string, into any) chromedp.Action {
+	return chromedp.Evaluate(expression, into)
+}
 
 // virtualAuthenticator gives the page a passkey holder that says yes.
 func virtualAuthenticator() chromedp.Action {
