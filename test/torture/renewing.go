@@ -19,7 +19,7 @@ const (
 	keepOld     = 3                // certificates of before
 	useOne      = 4                // of the rounds in which it could begins to use the new certificate
 	askOne      = 3                // of the rounds in which it could asks
-	changeOne   = 30               // ... gives up the new certificate for another
+	changeOne   = 12               // ... gives up the new certificate for another
 	insteadOne  = 6                // of the answers that a person is to decide brings another wish
 	oldOne      = 25               // ... tries one of before
 )

@@ -114,9 +114,9 @@ func (e *Evidence) renewals() {
 	ask("edge-1", "q-6", "", 70*s, record.Pending, "")
 	e.Ops = append(e.Ops, record.Op{Kind: record.Reject, Device: "edge-1", Request: "q-5", Reason: "d-1", Begin: 30 * s, End: 31 * s, Result: record.OK})
 	e.Requests = []Request{
-		{ID: "q-1", Device: "edge-4", State: "used", Fingerprint: "fp-q-1", Created: 21 * s, Given: 21 * s, End: 41 * s},
-		{ID: "q-2", Device: "edge-4", State: "rejected", Fingerprint: "fp-q-2", Created: 61 * s, Given: 61 * s, End: 81 * s},
-		{ID: "q-3", Device: "edge-4", State: "issued", Fingerprint: "fp-q-3", Created: 81 * s, Given: 81 * s},
+		{ID: "q-1", Device: "edge-4", State: "used", Fingerprint: "fp-q-1", SignedBy: "fp-edge-4", Created: 21 * s, Given: 21 * s, End: 41 * s},
+		{ID: "q-2", Device: "edge-4", State: "rejected", Fingerprint: "fp-q-2", SignedBy: "fp-q-1", Created: 61 * s, Given: 61 * s, End: 81 * s},
+		{ID: "q-3", Device: "edge-4", State: "issued", Fingerprint: "fp-q-3", SignedBy: "fp-q-1", Created: 81 * s, Given: 81 * s},
 		{ID: "q-5", Device: "edge-1", State: "rejected", Approval: "a-1", Created: 21 * s, End: 30 * s},
 		{ID: "q-6", Device: "edge-1", State: "pending", Approval: "a-2", Created: 71 * s},
 	}

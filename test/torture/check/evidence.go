@@ -89,8 +89,9 @@ type Certificate struct {
 // Request is a row of identity_requests. Given is when it led to its certificate,
 // if it did, End when it was used or came to nothing, or 0.
 type Request struct {
-	ID, Device, State, Approval, Fingerprint, Reason string
-	Created, Given, End                              time.Duration
+	ID, Device, State, Approval, Fingerprint string
+	SignedBy                                 string // fingerprint of the certificate by whose key it was asked for
+	Created, Given, End                      time.Duration
 }
 
 // Open says whether the request may still lead to a certificate in use.
@@ -330,10 +331,10 @@ func (e *Evidence) readRows(d *sql.DB) error {
 			e.Certificates = append(e.Certificates, v)
 			return err
 		}),
-		each(d, "SELECT id, device_id, state, approval_id, fingerprint, reason, created_at, expires_at, decided_at FROM identity_requests", func(scan func(...any) error) error {
+		each(d, "SELECT id, device_id, state, approval_id, fingerprint, signed_by, created_at, expires_at, decided_at FROM identity_requests", func(scan func(...any) error) error {
 			var v Request
 			var created, expires, decided int64
-			err := scan(&v.ID, &v.Device, &v.State, &v.Approval, &v.Fingerprint, &v.Reason, &created, &expires, &decided)
+			err := scan(&v.ID, &v.Device, &v.State, &v.Approval, &v.Fingerprint, &v.SignedBy, &created, &expires, &decided)
 			v.Created = time.Duration(created) * time.Microsecond
 			if v.Fingerprint != "" {
 				v.Given = time.Duration(expires)*time.Microsecond - unusedLife

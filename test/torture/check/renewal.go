@@ -78,6 +78,21 @@ func certificatesInForce(e *Evidence) (where []string) {
 			open[r.Device] = r.Fingerprint
 		}
 	}
+	ended := map[string]time.Duration{}
+	for _, c := range e.Certificates {
+		ended[c.Fingerprint] = c.End
+	}
+	for _, r := range e.Requests {
+		// One transaction closes a request and ends a certificate: the one that it led to,
+		// or the one that it replaced.
+		over := r.Fingerprint
+		if r.State == "used" {
+			over = r.SignedBy
+		}
+		if over != "" && r.State != "issued" && ended[over] != r.End {
+			where = append(where, fmt.Sprintf("%s: request %s was %s at %v, and the certificate of before ended at %v", r.Device, r.ID, r.State, r.End, ended[over]))
+		}
+	}
 	inForce, spans := map[string][]string{}, map[string][]span{}
 	for _, c := range e.Certificates {
 		to := cmp.Or(c.End, forever)

@@ -2,6 +2,7 @@ package check
 
 import (
 	"slices"
+	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/test/torture/record"
 )
@@ -57,10 +58,13 @@ func plantedRenewals() []violation {
 		{enrolled, "nobody let it in", func(e *Evidence) { e.Enrollments[0].State = "approved" }},
 
 		{inForce, "two", certificate(Certificate{"fp-2", "edge-1", "e-1", 0})},
+		{inForce, "three for a while", certificate(Certificate{"fp-2", "edge-4", "e-4", 70 * s})},
 		{inForce, "none", setCertificate("fp-edge-1", func(c *Certificate) { c.End = 50 * s })},
 		{inForce, "the one of before stays", setCertificate("fp-edge-4", func(c *Certificate) { c.End = 0 })},
 		{inForce, "the one that was replaced stays", setCertificate("fp-q-2", func(c *Certificate) { c.End = 0 })},
 		{inForce, "the one that was replaced stayed for a while", setCertificate("fp-q-2", func(c *Certificate) { c.End = 120 * s })},
+		{inForce, "the one that was replaced stayed for a moment", setCertificate("fp-q-2", func(c *Certificate) { c.End += time.Microsecond })},
+		{inForce, "the one of before stayed for a moment", setCertificate("fp-edge-4", func(c *Certificate) { c.End += time.Microsecond })},
 		{inForce, "the one that waits is gone", setCertificate("fp-q-3", func(c *Certificate) { c.End = 90 * s })},
 		{inForce, "one waits, and its request is closed", setRequest("q-3", func(r *Request) { r.State, r.End = "rejected", 99*s })},
 		{inForce, "the request waits, and nothing else", setDevice("edge-4", func(d *Device) { d.Next = "" })},
