@@ -10,8 +10,14 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/test/torture/record"
 )
 
-// certificateUnknown is the refusal of a certificate that is not on record.
-const certificateUnknown = "certificate-unknown"
+// Refusals that say something of what is on record.
+const (
+	certificateUnknown = "certificate-unknown"
+	renewalEarly       = "renewal-early" // never of a request that is on record
+)
+
+// never of an honest device: its request is whole, and its own.
+var neverHonest = map[string]bool{"renewal-conflict": true, "renewal-invalid": true}
 
 // maxRequests is how many renewals one device's history may hold.
 const maxRequests = 512
@@ -49,7 +55,7 @@ func (h holder) opens(request int, issued bool) holder {
 func (h holder) sent(in showing) []any {
 	mine, dead := in.shown == h.current, h.isDead(in.request)
 	switch {
-	case in.result == certificateUnknown && mine:
+	case in.result == certificateUnknown && mine, neverHonest[in.result], in.result == renewalEarly && h.open == in.request:
 		return nil
 	case in.result == record.Unknown && mine && !dead:
 		return []any{h, h.opens(in.request, true), h.opens(in.request, false)}

@@ -49,6 +49,8 @@ func TestRenewals(t *testing.T) {
 		"PLANTED: rejected, and nobody was to decide":      {[]record.Op{sent("a", "", 0, 1, ok), sent("a", "", 2, 3, rejected)}, false},
 		"PLANTED: approved, and rejected after that":       {[]record.Op{sent("a", "", 0, 1, ok), sent("a", "", 2, 3, pending)}, false},
 		"PLANTED: lost, and long over when it takes place": {[]record.Op{sent("a", "", 0, 1, lost), sent("b", "", 2, 3, ok), beat1("b", 4, 5, ok), beat1("a", 6, 7, ok)}, false},
+		"PLANTED: the same again is refused":               {[]record.Op{sent("a", "", 0, 1, ok), sent("a", "", 2, 3, "renewal-conflict")}, false},
+		"PLANTED: the same again is too early":             {[]record.Op{sent("a", "", 0, 1, pending), sent("a", "", 2, 3, "renewal-early")}, false},
 		"PLANTED: the device can show nothing":             {[]record.Op{sent("a", "", 0, 1, ok), beat1("a", 2, 3, lost), beat1("a", 4, 5, unknown), beat1("", 6, 7, unknown)}, false},
 	} {
 		if r := Renewals(c.history); (len(r.Broken) == 0) != c.explained || r.Undecided > 0 || r.Histories != 1 {
