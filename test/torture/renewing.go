@@ -21,7 +21,7 @@ const (
 	askOne      = 3                // of the rounds in which it could asks
 	changeOne   = 12               // ... gives up the new certificate for another
 	insteadOne  = 6                // of the answers that a person is to decide brings another wish
-	oldOne      = 25               // ... tries one of before
+	oldOne      = 60               // ... tries one of before
 )
 
 // renewing is a device's certificates, and what it asks for. It is used by one

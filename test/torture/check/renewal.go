@@ -90,7 +90,7 @@ func certificatesInForce(e *Evidence) (where []string) {
 			over = r.SignedBy
 		}
 		if over != "" && r.State != "issued" && ended[over] != r.End {
-			where = append(where, fmt.Sprintf("%s: request %s was %s at %v, and the certificate of before ended at %v", r.Device, r.ID, r.State, r.End, ended[over]))
+			where = append(where, fmt.Sprintf("%s: request %s was %s, and the certificate of before ended %v later (0 or less: not, or before)", r.Device, r.ID, r.State, ended[over]-r.End))
 		}
 	}
 	inForce, spans := map[string][]string{}, map[string][]span{}
