@@ -13,7 +13,7 @@ import (
 // then is not hurt: the process is killed where it is.
 const (
 	reachedWithin = 4 * time.Second
-	renewsWithin  = 8 * time.Second // by order: it comes with one heartbeat, and is over with another
+	renewsWithin  = 6 * time.Second // by order: it comes with one heartbeat, and is over with another
 )
 
 // perform does a fault to the site and lets it recover.
@@ -31,11 +31,7 @@ func (s *site) perform(f fault) error {
 func (s *site) end(p *process, f fault) (time.Duration, error) {
 	switch f.Kind {
 	case killAtPoint:
-		limit := reachedWithin
-		if renews(f.Point) {
-			limit = renewsWithin
-		}
-		died, err := p.dieAt(f.Point, f.Count, limit)
+		died, err := p.dieAt(f.Point, f.Count, reachedWithin)
 		s.figures.point(f.Point, died)
 		if err != nil {
 			return 0, err
@@ -89,10 +85,10 @@ func still(p *process, hold time.Duration) {
 }
 
 func (s *site) hurtAgent(a *agent, f fault) error {
-	if renews(f.Point) {
-		// It renews seldom by itself. The order comes with one of its next heartbeats; an
-		// agent that was told often enough refuses it, and the point may not be reached.
-		s.operator.command(f.Which%len(s.nodes), rotate, a.id)
+	if kind := order(f.Point); kind != "" {
+		// It comes with one of the next heartbeats. An agent that was told often enough
+		// refuses it.
+		s.operator.command(f.Which%len(s.nodes), kind, a.id)
 	}
 	switch f.Kind {
 	case stopAwhile:
@@ -101,12 +97,59 @@ func (s *site) hurtAgent(a *agent, f fault) error {
 	case pauseAt:
 		return a.arm(f.Point, f.Count, "pause")
 	}
+	if f.Kind == killAtPoint && order(f.Point) == rotate {
+		return s.endRenewal(a, f)
+	}
 	at, err := s.end(a.process, f)
 	if err != nil {
 		return err
 	}
 	s.figures.disturbed(at, a.id)
 	return a.start()
+}
+
+// endRenewal ends whichever agent passes a point of its renewal next: they renew
+// every few minutes by themselves, and by order a few times an hour only. If none
+// does in time, the one that was chosen is killed where it is.
+func (s *site) endRenewal(chosen *agent, f fault) error {
+	for _, a := range s.agents {
+		if err := a.arm(f.Point, f.Count, "kill"); err != nil {
+			return err
+		}
+	}
+	var ended []*agent
+	for over := time.Now().Add(renewsWithin); len(ended) == 0 && time.Now().Before(over); <-time.After(10 * time.Millisecond) {
+		ended = s.gone()
+	}
+	s.figures.point(f.Point, len(ended) > 0)
+	for _, a := range s.agents {
+		if err := a.arm("", 0, ""); err != nil {
+			return err
+		}
+	}
+	if len(ended) == 0 {
+		chosen.kill()
+	}
+	for _, a := range s.gone() { // one more may have passed it
+		s.figures.killed(toAgent, f.Kind)
+		s.figures.disturbed(s.since(), a.id)
+		if err := a.start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gone are the agents that have ended.
+func (s *site) gone() (list []*agent) {
+	for _, a := range s.agents {
+		select {
+		case <-a.gone():
+			list = append(list, a)
+		default:
+		}
+	}
+	return list
 }
 
 func (s *site) hurtServer(n *node, f fault) error {

@@ -22,7 +22,9 @@ const (
 	actPause     = 100 * time.Millisecond
 	commandPause = 300 * time.Millisecond
 	reviewPause  = 300 * time.Millisecond
-	rotateOne    = 150 // of the commands
+	commandsFast = 5
+	commandsMost = 1000
+	rotateOne    = 20 // of the commands
 	joinPause    = 400 * time.Millisecond
 	tokenUses    = 2 // of a token that four ask for
 	tokenCrowd   = 4
@@ -65,7 +67,12 @@ func (s *site) startLoad(ctx context.Context) (*load, error) {
 
 // commandOn has agents do what needs no approval.
 func (l *load) commandOn(ctx context.Context, random *rand.Rand) {
-	for pause(ctx, time.Duration(random.Int64N(int64(2*commandPause)))) {
+	for n := range commandsMost {
+		// Fast at first, then slower: an agent does so many commands an hour, and those
+		// that the faults wait for are among them.
+		if !pause(ctx, time.Duration(random.Int64N(int64(2*commandPause)))*time.Duration(1+n/commandsFast)) {
+			return
+		}
 		kind := []string{"ping", "ping", "collect-facts"}[random.IntN(3)]
 		if random.IntN(rotateOne) == 0 {
 			kind = rotate

@@ -83,8 +83,17 @@ var (
 	}
 )
 
-// renews says whether an agent passes a point only when it renews its certificate.
-func renews(point string) bool { return strings.HasPrefix(point, "renew.") }
+// order is the kind of command that lets an agent pass a point which it seldom
+// passes by itself, "" for the other points.
+func order(point string) string {
+	switch kind, _, _ := strings.Cut(point, "."); kind {
+	case "renew":
+		return rotate
+	case "command":
+		return "ping"
+	}
+	return ""
+}
 
 // newSchedule makes the faults of a phase from a seed alone, with so many kills
 // among them.
