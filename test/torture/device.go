@@ -57,6 +57,7 @@ type identity struct {
 	request    string // that it came of, "" for the enrollment
 	key        *ecdsa.PrivateKey
 	chain      [][]byte          // nil until it is there
+	given      time.Duration     // no earlier than that
 	transports []*http.Transport // a node each
 }
 
@@ -184,7 +185,8 @@ func (d *device) fetch(node int) string {
 		op.Result, d.pollNonce = string(r.State), r.Nonce
 	}
 	if op.Result == record.OK {
-		d.used.chain, d.epoch = r.Certificates, r.Epoch
+		// Asked for again, it may be an older one; devices that renew ask once.
+		d.used.chain, d.used.given, d.epoch = r.Certificates, op.Begin, r.Epoch
 		d.used.close() // the connections of before presented nothing
 	}
 	return op.Result

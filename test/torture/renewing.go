@@ -22,6 +22,7 @@ const (
 	changeOne   = 12               // ... gives up the new certificate for another
 	insteadOne  = 6                // of the answers that a person is to decide brings another wish
 	oldOne      = 60               // ... tries one of before
+	hurryPause  = 2 * time.Second  // between two sendings when half of the life is over
 )
 
 // renewing is a device's certificates, and what it asks for. It is used by one
@@ -41,6 +42,7 @@ type wish struct {
 	by   *identity
 	next *identity
 	body []byte
+	sent time.Duration // the first time: its certificate is no older
 }
 
 // shown is the certificate that the next heartbeat is under.
@@ -98,20 +100,28 @@ func (d *device) renewOn(random *rand.Rand) {
 	switch {
 	case len(d.old) > 0 && random.IntN(oldOne) == 0:
 		d.tryOld(d.old[random.IntN(len(d.old))], node(), random.IntN(3) == 0)
+	case d.next != nil && !d.tried && (d.hurry() || d.asking == nil && random.IntN(useOne) == 0):
+		d.tried, d.asking = true, nil
 	case d.asking != nil:
 		if random.IntN(askOne) == 0 && d.s.since() > d.after {
 			d.sendOn(random)
 		}
-	case d.next != nil && !d.tried && random.IntN(useOne) == 0:
-		d.tried = true
-	case d.next == nil && d.s.since() > d.after, d.next != nil && !d.tried && random.IntN(changeOne) == 0:
-		d.asking = d.newWish(d.used)
+	case d.next == nil && (d.hurry() || d.s.since() > d.after), d.next != nil && !d.tried && random.IntN(changeOne) == 0:
+		d.asking, d.after = d.newWish(d.used), 0
 	}
 }
 
+// hurry says that half of the life of the certificate in use is over: then the
+// device plays no games.
+func (d *device) hurry() bool { return d.s.since() > d.used.given+d.s.life/2 }
+
 // later puts off the next wish, or the next time that one is sent.
 func (d *device) later(random *rand.Rand) {
-	d.after = d.s.since() + time.Duration(random.Int64N(int64(renewWithin)))
+	wait := time.Duration(random.Int64N(int64(renewWithin)))
+	if d.hurry() {
+		wait = hurryPause
+	}
+	d.after = d.s.since() + wait
 }
 
 // newWish makes a request, signed by one of the device's keys and by the new one.
@@ -168,6 +178,9 @@ func (d *device) send(w *wish, node int) answered {
 // sendOn sends the wish once, again after the answer, or by two nodes at a time.
 func (d *device) sendOn(random *rand.Rand) {
 	w, nodes := d.asking, len(d.s.nodes)
+	if w.sent == 0 {
+		w.sent = d.s.since()
+	}
 	node := random.IntN(nodes)
 	var first answered
 	second := answered{result: record.Unknown}
@@ -191,7 +204,7 @@ func (d *device) sendOn(random *rand.Rand) {
 		if d.next != nil {
 			d.leave(d.next)
 		}
-		w.next.chain = first.chain
+		w.next.chain, w.next.given = first.chain, w.sent
 		d.next, d.asking = w.next, nil
 		d.later(random)
 	case record.Pending:
