@@ -37,7 +37,7 @@ func (s *site) letAgentsIn(n int) error {
 		a := &agent{s: s, id: fmt.Sprintf("agent-%d", i), state: filepath.Join(s.dir, fmt.Sprintf("agent-%d", i))}
 		a.process = &process{name: a.id, dir: s.dir, path: filepath.Join(s.bin, "sentinel-agent")}
 		note := "of " + a.id
-		secret, result := s.operator.newToken(0, note, 1)
+		secret, result := s.operator.newToken(0, note, 1, false)
 		if result != record.OK {
 			return fmt.Errorf("a token for %s: %s", a.id, result)
 		}
@@ -109,7 +109,8 @@ func (a *agent) look() {
 		a.accepted = now.At
 		a.acceptances = append(a.acceptances, now.At)
 	}
-	if before := a.last; now.Counter != before.Counter || now.Accepted != before.Accepted || now.Refusal != before.Refusal || now.Root != before.Root || now.Policy != before.Policy {
+	if before := a.last; now.Counter != before.Counter || now.Accepted != before.Accepted || now.Refusal != before.Refusal || now.Root != before.Root || now.Policy != before.Policy ||
+		now.Epoch != before.Epoch || now.Slot != before.Slot || now.Request != before.Request || now.Tried != before.Tried {
 		a.s.journals.Add(now)
 	}
 	a.last = now

@@ -26,11 +26,9 @@ type device struct {
 	s          *site
 	id         string
 	enrollment string
-	key        *ecdsa.PrivateKey
-	chain      [][]byte
 	boot       string
 	pollNonce  string
-	transports []*http.Transport // a node each
+	renewing
 
 	counter atomic.Int64
 	epoch   string
@@ -47,28 +45,45 @@ func newID() string {
 }
 
 func (s *site) newDevice(id string) (*device, error) {
+	used, err := s.newIdentity("")
+	if err != nil {
+		return nil, err
+	}
+	return &device{s: s, id: id, enrollment: newID(), boot: newID(), renewing: renewing{used: used}}, nil
+}
+
+// identity is a key with its certificate, and the connections that show it.
+type identity struct {
+	request    string // that it came of, "" for the enrollment
+	key        *ecdsa.PrivateKey
+	chain      [][]byte          // nil until it is there
+	given      time.Duration     // no earlier than that
+	transports []*http.Transport // a node each
+}
+
+func (s *site) newIdentity(request string) (*identity, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	d := &device{s: s, id: id, enrollment: newID(), key: key, boot: newID()}
+	i := &identity{request: request, key: key}
 	for range s.nodes {
-		d.transports = append(d.transports, &http.Transport{
-			MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: patience,
+		i.transports = append(i.transports, &http.Transport{
+			MaxIdleConnsPerHost: 2, IdleConnTimeout: 10 * time.Second, TLSHandshakeTimeout: patience,
 			TLSClientConfig: certs.ClientTLS(s.authorities, "localhost", func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-				if d.chain == nil {
+				if i.chain == nil {
 					return &tls.Certificate{}, nil
 				}
-				return &tls.Certificate{Certificate: d.chain, PrivateKey: d.key}, nil
+				return &tls.Certificate{Certificate: i.chain, PrivateKey: i.key}, nil
 			}),
 		})
 	}
-	return d, nil
+	return i, nil
 }
 
 // close ends its connections.
-func (d *device) close() {
-	for _, t := range d.transports {
+func (i *identity) close() {
+	for _, t := range i.transports {
 		t.CloseIdleConnections()
 	}
 }
@@ -76,9 +91,9 @@ func (d *device) close() {
 // patience is how long a caller waits for an answer.
 const patience = 5 * time.Second
 
-// post sends a body to a node. The result is record.OK, the code of a refusal, or
+// post sends a body to a node, as one of the device's identities. The result is record.OK, the code of a refusal, or
 // record.Unknown with what is known of it.
-func (d *device) post(node int, path string, in, out any) (result, text string, p *protocol.Problem) {
+func (d *device) post(as *identity, node int, path string, in, out any) (result, text string, p *protocol.Problem) {
 	body, raw := in.([]byte)
 	if !raw {
 		var err error
@@ -93,7 +108,7 @@ func (d *device) post(node int, path string, in, out any) (result, text string, 
 		return record.Unknown, err.Error(), nil
 	}
 	req.Header.Set("Content-Type", "application/json")
-	return answer(d.transports[node], req, out)
+	return answer(as.transports[node], req, out)
 }
 
 // answer makes a request. What a server says is its own trouble, or of something
@@ -128,13 +143,13 @@ func answer(transport http.RoundTripper, req *http.Request, out any) (result, te
 
 // ask asks to join by a token, known by its note.
 func (d *device) ask(node int, note, secret string) string {
-	csr, err := certs.NewRequest(d.id, d.key)
+	csr, err := certs.NewRequest(d.id, d.used.key)
 	if err != nil {
 		return err.Error()
 	}
 	op := record.Op{Kind: record.Enroll, Device: d.id, Enrollment: d.enrollment, Token: note, Node: node, Begin: d.s.since()}
 	var a protocol.EnrollAnswer
-	op.Result, op.Text, _ = d.post(node, protocol.PathEnroll, &protocol.EnrollRequest{
+	op.Result, op.Text, _ = d.post(d.used, node, protocol.PathEnroll, &protocol.EnrollRequest{
 		Protocol: protocol.Version, EnrollmentID: d.enrollment, DeviceID: d.id, Token: secret, CSR: csr, Facts: protocol.Facts{"os": "linux"},
 	}, &a)
 	if op.Result == record.OK {
@@ -152,7 +167,7 @@ func (d *device) fetch(node int) string {
 	if err != nil {
 		return err.Error()
 	}
-	signer, err := signing.NewSigner(signing.PurposeEnrollPoll, d.key)
+	signer, err := signing.NewSigner(signing.PurposeEnrollPoll, d.used.key)
 	if err != nil {
 		return err.Error()
 	}
@@ -165,24 +180,25 @@ func (d *device) fetch(node int) string {
 		return err.Error()
 	}
 	var r protocol.EnrollResult
-	op.Result, op.Text, _ = d.post(node, protocol.EnrollPollPath(d.enrollment), body, &r)
+	op.Result, op.Text, _ = d.post(d.used, node, protocol.EnrollPollPath(d.enrollment), body, &r)
 	if op.Result == record.OK && r.State != protocol.EnrollIssued {
-		op.Result = string(r.State)
+		op.Result, d.pollNonce = string(r.State), r.Nonce
 	}
 	if op.Result == record.OK {
-		d.chain, d.epoch = r.Certificates, r.Epoch
-		d.close() // the connections of before presented nothing
+		// Asked for again, it may be an older one; devices that renew ask once.
+		d.used.chain, d.used.given, d.epoch = r.Certificates, op.Begin, r.Epoch
+		d.used.close() // the connections of before presented nothing
 	}
 	return op.Result
 }
 
-// beat sends a heartbeat with a counter. keep stores what the answer gives, which
-// only one beat at a time may.
-func (d *device) beat(node int, counter int64, keep bool) string {
-	op := record.Op{Kind: record.Heartbeat, Device: d.id, Epoch: d.epoch, Counter: counter, Node: node, Begin: d.s.since()}
+// beat sends a heartbeat with a counter, under one of the device's certificates.
+// keep stores what the answer gives, which only one beat at a time may.
+func (d *device) beat(as *identity, node int, counter int64, keep bool) string {
+	op := record.Op{Kind: record.Heartbeat, Device: d.id, Shown: as.request, Epoch: d.epoch, Counter: counter, Node: node, Begin: d.s.since()}
 	var a protocol.HeartbeatAnswer
 	var p *protocol.Problem
-	op.Result, op.Text, p = d.post(node, protocol.PathHeartbeat, &protocol.Heartbeat{
+	op.Result, op.Text, p = d.post(as, node, protocol.PathHeartbeat, &protocol.Heartbeat{
 		Protocol: protocol.Version, DeviceID: d.id, EnrollmentID: d.enrollment, Counter: counter, Epoch: d.epoch, BootID: d.boot,
 		AgentVersion: "1.0.0", Nonce: d.nonce, Receipt: d.receipt,
 	}, &a)

@@ -7,8 +7,11 @@
 // failpoint in them, and run as processes of their own: one server on SQLite, or
 // two nodes over a PostgreSQL that is started for the run; some agents; and
 // beside them, in this process, simulated devices and people who heartbeat,
-// enroll, suspend, resume and revoke all the time and write down what they were
-// answered (package record).
+// enroll, renew, review, suspend, resume, revoke and command all the time and write
+// down what they were answered (package record). Certificates last for minutes, so
+// that agents and devices renew them again and again; devices also send the same
+// request twice or to two nodes at once, go on with the old certificate, give up one
+// that they were given, and try those that must not count any more.
 //
 // # What is done to it
 //

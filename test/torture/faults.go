@@ -11,7 +11,10 @@ import (
 
 // reachedWithin is how long a failpoint is waited for. One that is not passed by
 // then is not hurt: the process is killed where it is.
-const reachedWithin = 4 * time.Second
+const (
+	reachedWithin = 4 * time.Second
+	renewsWithin  = 6 * time.Second // by order: it comes with one heartbeat, and is over with another
+)
 
 // perform does a fault to the site and lets it recover.
 func (s *site) perform(f fault) error {
@@ -82,6 +85,11 @@ func still(p *process, hold time.Duration) {
 }
 
 func (s *site) hurtAgent(a *agent, f fault) error {
+	if kind := order(f.Point); kind != "" {
+		// It comes with one of the next heartbeats. An agent that was told often enough
+		// refuses it.
+		s.operator.command(f.Which%len(s.nodes), kind, a.id)
+	}
 	switch f.Kind {
 	case stopAwhile:
 		still(a.process, f.Hold)
@@ -89,12 +97,59 @@ func (s *site) hurtAgent(a *agent, f fault) error {
 	case pauseAt:
 		return a.arm(f.Point, f.Count, "pause")
 	}
+	if f.Kind == killAtPoint && order(f.Point) == rotate {
+		return s.endRenewal(a, f)
+	}
 	at, err := s.end(a.process, f)
 	if err != nil {
 		return err
 	}
 	s.figures.disturbed(at, a.id)
 	return a.start()
+}
+
+// endRenewal ends whichever agent passes a point of its renewal next: they renew
+// every few minutes by themselves, and by order a few times an hour only. If none
+// does in time, the one that was chosen is killed where it is.
+func (s *site) endRenewal(chosen *agent, f fault) error {
+	for _, a := range s.agents {
+		if err := a.arm(f.Point, f.Count, "kill"); err != nil {
+			return err
+		}
+	}
+	var ended []*agent
+	for over := time.Now().Add(renewsWithin); len(ended) == 0 && time.Now().Before(over); <-time.After(10 * time.Millisecond) {
+		ended = s.gone()
+	}
+	s.figures.point(f.Point, len(ended) > 0)
+	for _, a := range s.agents {
+		if err := a.arm("", 0, ""); err != nil {
+			return err
+		}
+	}
+	if len(ended) == 0 {
+		chosen.kill()
+	}
+	for _, a := range s.gone() { // one more may have passed it
+		s.figures.killed(toAgent, f.Kind)
+		s.figures.disturbed(s.since(), a.id)
+		if err := a.start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gone are the agents that have ended.
+func (s *site) gone() (list []*agent) {
+	for _, a := range s.agents {
+		select {
+		case <-a.gone():
+			list = append(list, a)
+		default:
+		}
+	}
+	return list
 }
 
 func (s *site) hurtServer(n *node, f fault) error {

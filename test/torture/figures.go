@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -130,6 +132,39 @@ func (f *figures) wayBack(agent string, accepted []time.Duration) (took []time.D
 		}
 	}
 	return took
+}
+
+// undisturbed is the longest time from a disturbance of an agent to its next
+// accepted heartbeat, or to the end, with no other disturbance in between.
+func (f *figures) undisturbed(agent string, accepted []time.Duration, end time.Duration) (longest time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var own []time.Duration
+	for _, d := range f.hurt {
+		if d.agent == "" || d.agent == agent {
+			own = append(own, d.at)
+		}
+	}
+	slices.Sort(own)
+	for i, at := range own {
+		until := end
+		if n, _ := slices.BinarySearch(accepted, at); n < len(accepted) {
+			until = accepted[n]
+		}
+		if i+1 == len(own) || own[i+1] > until {
+			longest = max(longest, until-at)
+		}
+	}
+	return longest
+}
+
+// busy is how busy the machine is, to be told beside a time that was missed.
+func busy() string {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "the machine does not say how busy it is"
+	}
+	return "load average " + strings.Join(strings.Fields(string(data))[:3], " ")
 }
 
 // quantile of durations that are sorted by it.

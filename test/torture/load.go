@@ -15,11 +15,16 @@ import (
 // How much goes on beside the faults, fit for two cores that run everything else
 // too.
 const (
-	honest       = 12 // devices that beat as an agent would, only faster
-	racing       = 3  // devices that beat twice at once
+	honest       = 8 // devices that beat as an agent would, only faster
+	racing       = 3 // devices that beat twice at once
+	watched      = 5 // devices whose renewals a person decides on
 	beatPause    = 60 * time.Millisecond
 	actPause     = 100 * time.Millisecond
 	commandPause = 300 * time.Millisecond
+	reviewPause  = 300 * time.Millisecond
+	commandsFast = 5
+	commandsMost = 1000
+	rotateOne    = 20 // of the commands
 	joinPause    = 400 * time.Millisecond
 	tokenUses    = 2 // of a token that four ask for
 	tokenCrowd   = 4
@@ -37,22 +42,23 @@ type load struct {
 func (s *site) startLoad(ctx context.Context) (*load, error) {
 	l := &load{s: s}
 	seed := s.random.Uint64()
-	for i := range honest + racing {
+	for i := range honest + watched + racing {
 		name := fmt.Sprintf("edge-%d", i)
-		if i >= honest {
+		if i >= honest+watched {
 			name = fmt.Sprintf("%s%d", check.Racing, i)
 		}
-		d, err := s.letIn(name)
+		d, err := s.letIn(name, i >= honest && i < honest+watched)
 		if err != nil {
 			return nil, err
 		}
 		random := rand.New(rand.NewPCG(seed, uint64(i)))
-		if i < honest {
+		if i < honest+watched {
 			l.group.Go(func() { l.beatOn(ctx, d, random) })
 		} else {
 			l.group.Go(func() { l.race(ctx, d, random) })
 		}
 	}
+	l.group.Go(func() { l.reviewOn(ctx, rand.New(rand.NewPCG(seed, 1003))) })
 	l.group.Go(func() { l.joinOn(ctx, rand.New(rand.NewPCG(seed, 1000))) })
 	l.group.Go(func() { l.actOn(ctx, rand.New(rand.NewPCG(seed, 1001))) })
 	l.group.Go(func() { l.commandOn(ctx, rand.New(rand.NewPCG(seed, 1002))) })
@@ -61,21 +67,32 @@ func (s *site) startLoad(ctx context.Context) (*load, error) {
 
 // commandOn has agents do what needs no approval.
 func (l *load) commandOn(ctx context.Context, random *rand.Rand) {
-	for pause(ctx, time.Duration(random.Int64N(int64(2*commandPause)))) {
+	for n := range commandsMost {
+		// Fast at first, then slower: an agent does so many commands an hour, and those
+		// that the faults wait for are among them.
+		if !pause(ctx, time.Duration(random.Int64N(int64(2*commandPause)))*time.Duration(1+n/commandsFast)) {
+			return
+		}
 		kind := []string{"ping", "ping", "collect-facts"}[random.IntN(3)]
+		if random.IntN(rotateOne) == 0 {
+			kind = rotate
+		}
 		l.s.operator.command(random.IntN(len(l.s.nodes)), kind, l.s.agents[random.IntN(len(l.s.agents))].id)
 	}
 }
 
 // letIn lets one device in before anything is broken.
-func (s *site) letIn(id string) (*device, error) {
+func (s *site) letIn(id string, sensitive bool) (*device, error) {
 	d, err := s.newDevice(id)
 	if err != nil {
 		return nil, err
 	}
-	secret, result := s.operator.newToken(0, "of "+id, 1)
+	secret, result := s.operator.newToken(0, "of "+id, 1, sensitive)
 	if result == record.OK {
 		result = d.ask(0, "of "+id, secret)
+	}
+	if result == record.OK && sensitive {
+		result = s.reviewer.letIn(0, d.enrollment)
 	}
 	if result == record.OK {
 		result = d.fetch(0)
@@ -102,10 +119,16 @@ func pause(ctx context.Context, d time.Duration) bool {
 func (l *load) beatOn(ctx context.Context, d *device, random *rand.Rand) {
 	defer d.close()
 	for pause(ctx, time.Duration(random.Int64N(int64(2*beatPause)))) {
-		switch result := d.beat(random.IntN(len(l.s.nodes)), d.counter.Add(1), true); protocol.Code(result) {
+		result := d.beat(d.shown(), random.IntN(len(l.s.nodes)), d.counter.Add(1), true)
+		d.learn(result)
+		switch protocol.Code(result) {
 		case protocol.CodeDeviceHeld, protocol.CodeCounterStale:
 			l.resync(ctx, d, random)
+		case protocol.CodeCertificateExpired:
+			l.s.figures.failf("%s could not renew its certificate in time", d.id)
+			return
 		}
+		d.renewOn(random)
 	}
 }
 
@@ -128,16 +151,18 @@ func (l *load) race(ctx context.Context, d *device, random *rand.Rand) {
 		}
 		var other string
 		var both sync.WaitGroup
-		both.Go(func() { other = d.beat(random.IntN(len(l.s.nodes)), low, false) })
-		result := d.beat(int(low)%len(l.s.nodes), d.counter.Load(), false)
+		both.Go(func() { other = d.beat(d.shown(), random.IntN(len(l.s.nodes)), low, false) })
+		result := d.beat(d.shown(), int(low)%len(l.s.nodes), d.counter.Load(), false)
 		both.Wait()
+		d.learn(result, other)
 		switch {
 		case held(result) || held(other):
 			l.resync(ctx, d, random)
-			d.beat(0, d.counter.Add(1), true) // takes the nonce to go on with
+			d.learn(d.beat(d.shown(), 0, d.counter.Add(1), true)) // takes the nonce to go on with
 		case result == string(protocol.CodeEpochChanged) || other == string(protocol.CodeEpochChanged):
-			d.beat(0, d.counter.Add(1), true)
+			d.learn(d.beat(d.shown(), 0, d.counter.Add(1), true))
 		}
+		d.renewOn(random)
 	}
 }
 
@@ -147,7 +172,7 @@ func held(result string) bool { return protocol.Code(result) == protocol.CodeDev
 func (l *load) joinOn(ctx context.Context, random *rand.Rand) {
 	for n := 0; pause(ctx, time.Duration(random.Int64N(int64(2*joinPause)))); n++ {
 		note := fmt.Sprintf("crowd %d", n)
-		secret, result := l.s.operator.newToken(random.IntN(len(l.s.nodes)), note, tokenUses)
+		secret, result := l.s.operator.newToken(random.IntN(len(l.s.nodes)), note, tokenUses, false)
 		if result != record.OK {
 			continue
 		}
@@ -183,7 +208,7 @@ func (l *load) join(ctx context.Context, d *device, note, secret string, random 
 	for range 3 * tries {
 		switch d.fetch(random.IntN(len(l.s.nodes))) {
 		case record.OK:
-			d.beat(random.IntN(len(l.s.nodes)), d.counter.Add(1), true)
+			d.beat(d.used, random.IntN(len(l.s.nodes)), d.counter.Add(1), true)
 			l.mu.Lock()
 			l.fresh = append(l.fresh, d)
 			l.mu.Unlock()
@@ -208,7 +233,8 @@ func (l *load) actOn(ctx context.Context, random *rand.Rand) {
 		node := random.IntN(len(l.s.nodes))
 		if len(revoked) > 0 && random.IntN(3) == 0 {
 			d := revoked[random.IntN(len(revoked))]
-			d.beat(node, d.counter.Add(1), true)
+			d.learn(d.beat(d.shown(), node, d.counter.Add(1), true))
+			d.renewOn(random)
 			continue
 		}
 		l.mu.Lock()
@@ -229,7 +255,8 @@ func (l *load) actOn(ctx context.Context, random *rand.Rand) {
 		case 2:
 			l.s.guard.act(node, record.Resume, d.id)
 		case 3:
-			d.beat(node, d.counter.Add(1), true)
+			d.learn(d.beat(d.shown(), node, d.counter.Add(1), true))
+			d.renewOn(random)
 		default:
 			if l.s.operator.act(node, record.Revoke, d.id) == record.OK {
 				if revoked = append(revoked, d); len(revoked) > keepFresh {

@@ -25,6 +25,7 @@ type options struct {
 	agents   int
 	race     bool
 	late     bool
+	life     time.Duration
 	keep     string
 }
 
@@ -37,6 +38,7 @@ func main() {
 	flag.IntVar(&o.agents, "agents", 4, "how many real agents")
 	flag.BoolVar(&o.race, "race", false, "build the programs with the race detector")
 	flag.BoolVar(&o.late, "late", true, "restart agents also while a server is stopped: what they sent before arrives late, as a clone's would")
+	flag.DurationVar(&o.life, "life", usualLife, "of the devices' certificates")
 	flag.StringVar(&o.keep, "keep", "", "directory to keep everything in, also when all is well")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -58,9 +60,18 @@ func (o options) check() error {
 		return errors.New("there is no PostgreSQL to kill with -database sqlite")
 	case o.kills < 1 || o.agents < 1:
 		return errors.New("-kills and -agents are at least 1")
+	case o.life < shortestLife:
+		return fmt.Errorf("-life is at least %v: what is broken may take as long as a shorter one lasts", shortestLife)
 	}
 	return nil
 }
+
+// usualLife is one in which an agent renews after a minute or two: certificates
+// begin five minutes early, and two thirds are counted from there.
+const usualLife = 4 * time.Minute
+
+// shortestLife of a certificate in which every device finds the time to renew it.
+const shortestLife = 2 * time.Minute
 
 // torture runs the phases and prints one summary.
 func torture(ctx context.Context, o options, out io.Writer) error {
@@ -125,6 +136,9 @@ func (o options) again() string {
 	text := fmt.Sprintf("go run ./test/torture -seed %d -kills %d -agents %d", o.seed, o.kills, o.agents)
 	if !o.late {
 		text += " -late=false"
+	}
+	if o.life != usualLife {
+		text += fmt.Sprintf(" -life %v", o.life)
 	}
 	if o.only != "" {
 		text += " -only " + o.only

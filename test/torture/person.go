@@ -62,12 +62,12 @@ func (p *person) do(node int, method, path string, in, out any) (result, text st
 }
 
 // newToken makes a token that is known by its note, and returns its secret.
-func (p *person) newToken(node int, note string, uses int) (secret, result string) {
+func (p *person) newToken(node int, note string, uses int, sensitive bool) (secret, result string) {
 	op := record.Op{Kind: record.Token, Token: note, Uses: uses, Node: node, Begin: p.s.since()}
 	var out struct {
 		Secret string `json:"secret"`
 	}
-	op.Result, op.Text = p.do(node, http.MethodPost, "/api/enroll-tokens", map[string]any{"note": note, "uses": uses, "life_seconds": 86400}, &out)
+	op.Result, op.Text = p.do(node, http.MethodPost, "/api/enroll-tokens", map[string]any{"note": note, "uses": uses, "life_seconds": 86400, "sensitive": sensitive}, &out)
 	p.s.note(op)
 	return out.Secret, op.Result
 }
@@ -76,8 +76,11 @@ func (p *person) newToken(node int, note string, uses int) (secret, result strin
 // the end of its statement, and the checks ask its journal.
 const commandLife = 6 * 60 * 60
 
+// rotate is the kind of command that renews the certificate.
+const rotate = "rotate-certificate"
+
 // command has an agent do something harmless.
-func (p *person) command(node int, kind, deviceID string) string {
+func (p *person) command(node int, kind, deviceID string) {
 	op := record.Op{Kind: record.Command, Device: deviceID, Node: node, Reason: newID(), Begin: p.s.since()}
 	var out struct {
 		ID string `json:"id"`
@@ -87,7 +90,6 @@ func (p *person) command(node int, kind, deviceID string) string {
 	}, &out)
 	op.Command = out.ID
 	p.s.note(op)
-	return op.Result
 }
 
 // act does something to a device, for a reason that no other act has.
@@ -115,4 +117,38 @@ func (p *person) agree(node int, id, reason string) (result, text string) {
 		return result, text
 	}
 	return p.do(node, http.MethodPost, "/api/approvals/"+id+"/review", map[string]string{"decision": "approve", "digest": shown.Digest, "reason": reason}, nil)
+}
+
+// letIn approves an enrollment.
+func (p *person) letIn(node int, enrollment string) (result string) {
+	var asked struct {
+		Digest string `json:"digest"`
+	}
+	if result, _ = p.do(node, http.MethodGet, "/api/enrollments/"+enrollment, nil, &asked); result == record.OK {
+		result, _ = p.do(node, http.MethodPost, "/api/enrollments/"+enrollment+"/review", map[string]string{"decision": "approve", "digest": asked.Digest, "reason": "torture"}, nil)
+	}
+	return result
+}
+
+// wished is a renewal that waits for a person.
+type wished struct {
+	Device  string `json:"device_id"`
+	Request string `json:"request_id"`
+	Digest  string `json:"digest"`
+}
+
+// waiting lists the renewals that wait.
+func (p *person) waiting(node int) []wished {
+	var list struct {
+		Items []wished `json:"items"`
+	}
+	p.do(node, http.MethodGet, "/api/identity-requests", nil, &list)
+	return list.Items
+}
+
+// decide approves or rejects a renewal, for a reason that no other decision has.
+func (p *person) decide(node int, kind string, w wished) {
+	op := record.Op{Kind: kind, Device: w.Device, Request: w.Request, Node: node, Reason: newID(), Begin: p.s.since()}
+	op.Result, op.Text = p.do(node, http.MethodPost, "/api/devices/"+w.Device+"/identity-review", map[string]string{"decision": kind, "digest": w.Digest, "reason": op.Reason}, nil)
+	p.s.note(op)
 }

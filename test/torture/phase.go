@@ -53,6 +53,7 @@ func phase(ctx context.Context, o options, database, bin, dir string, kills int,
 	}
 	close(stop)
 	<-watched
+	s.ended = s.since()
 	s.stop()
 	s.judge()
 	s.figures.print(out)
@@ -106,7 +107,7 @@ func (s *site) calm() error {
 				break
 			}
 			if s.since()-begin > acceptedIn {
-				return fmt.Errorf("no heartbeat of %s was accepted within %v of calm; see %s", a.id, acceptedIn, a.logPath())
+				return fmt.Errorf("no heartbeat of %s was accepted within %v of calm (%s); see %s", a.id, acceptedIn, busy(), a.logPath())
 			}
 			<-time.After(50 * time.Millisecond)
 		}
@@ -119,6 +120,9 @@ func (s *site) judge() {
 	for _, a := range s.agents {
 		for _, took := range s.figures.wayBack(a.id, a.acceptances) {
 			s.figures.back("agents through all faults", took)
+		}
+		if took := s.figures.undisturbed(a.id, a.acceptances, s.ended); took > acceptedIn {
+			s.figures.failf("%s: %v passed from a fault to the next heartbeat that was accepted, and nothing else stood in its way", a.id, took.Round(time.Millisecond))
 		}
 		for _, t := range a.troubles() {
 			s.figures.failf("%s", t)
@@ -147,7 +151,7 @@ func (s *site) judge() {
 		s.figures.failf("%v", v)
 	}
 	s.figures.sayf("%d invariants checked over %d operations, %d journal snapshots, %d audit entries, %d devices", len(check.Rules()), len(e.Ops), len(e.Snapshots), len(e.Audit), len(e.Devices))
-	for name, r := range map[string]history.Result{"counters": history.Counters(e.Ops), "tokens": history.Tokens(e.Ops)} {
+	for name, r := range map[string]history.Result{"counters": history.Counters(e.Ops), "tokens": history.Tokens(e.Ops), "renewals": history.Renewals(e.Ops)} {
 		s.figures.sayf("porcupine: %d histories of %s with %d operations", r.Histories, name, r.Operations)
 		for _, b := range r.Broken {
 			s.figures.failf("not linearizable: %s", b)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -71,13 +72,28 @@ var (
 		{"heartbeat.before-commit", 40}, {"heartbeat.after-commit", 40}, {"db.before-commit", 60}, {"db.after-commit", 60},
 		{"enroll.token-taken", 4}, {"enroll.after-commit", 4}, {"issue.before-commit", 2}, {"issue.after-commit", 2},
 		{"command.result-stored", 1}, {"revoke.before-audit", 1}, {"revoke.before-journal", 1}, {"revoke.after-journal", 1}, {"act.before-audit", 2}, {"act.after-commit", 2},
+		{"renew.before-commit", 2}, {"renew.after-commit", 2}, {"request.before-commit", 1}, {"request.after-commit", 1},
+		{"settle.before-commit", 1}, {"settle.after-commit", 1}, {"first-use.before-commit", 2}, {"first-use.after-commit", 2},
 	}
 	startPoints = []point{{"files.before-rename", 1}, {"files.after-rename", 1}, {"db.before-commit", 1}, {"db.after-commit", 1}}
 	agentPoints = []point{
 		{"command.begun", 1}, {"command.done", 1}, {"command.ended", 1}, {"command.before-reported", 2},
 		{"link.counter-stored", 2}, {"link.answered", 2}, {"files.before-rename", 4}, {"files.after-rename", 4},
+		{"renew.key-stored", 1}, {"renew.request-stored", 1}, {"renew.chain-stored", 1}, {"renew.tried", 1}, {"renew.before-switch", 1}, {"renew.switched", 1},
 	}
 )
+
+// order is the kind of command that lets an agent pass a point which it seldom
+// passes by itself, "" for the other points.
+func order(point string) string {
+	switch kind, _, _ := strings.Cut(point, "."); kind {
+	case "renew":
+		return rotate
+	case "command":
+		return "ping"
+	}
+	return ""
+}
 
 // newSchedule makes the faults of a phase from a seed alone, with so many kills
 // among them.

@@ -32,7 +32,9 @@ type site struct {
 	dir    string // for what is kept
 	bin    string
 	begun  time.Time
-	random *rand.Rand // of the load
+	ended  time.Duration
+	random *rand.Rand    // of the load
+	life   time.Duration // of certificates
 
 	nodes       []*node
 	postgres    *postgres // nil on SQLite
@@ -44,7 +46,7 @@ type site struct {
 	authorities []*x509.Certificate
 	operator    *person
 	guard       *person // of security
-	reviewer    *person // agrees to what guard asks for
+	reviewer    *person // agrees to what guard and devices ask for
 	agents      []*agent
 
 	operations *record.Log
@@ -70,7 +72,7 @@ func (s *site) note(op record.Op)    { op.End = s.since(); s.figures.add(op); s.
 
 // newSite founds an installation on a database and lets some agents in.
 func newSite(o options, database, bin, dir string, random *rand.Rand) (s *site, err error) {
-	s = &site{name: database, dir: dir, bin: bin, begun: time.Now(), random: random}
+	s = &site{name: database, dir: dir, bin: bin, begun: time.Now(), random: random, life: o.life}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -132,6 +134,7 @@ func (s *site) newNode(name, data, database string) *node {
 	n.env = []string{
 		"SENTINEL_DATA_DIR=" + n.data, fmt.Sprintf("SENTINEL_PEOPLE_LISTEN=127.0.0.1:%d", n.people),
 		fmt.Sprintf("SENTINEL_MACHINE_LISTEN=127.0.0.1:%d", n.machine), "SENTINEL_HEARTBEAT_INTERVAL=1s", "SENTINEL_SESSION_IDLE=12h",
+		fmt.Sprintf("SENTINEL_DEVICE_CERT_LIFETIME=%v", s.life),
 	}
 	if database != "" {
 		n.env = append(n.env, "SENTINEL_DATABASE_URL="+database)
@@ -252,7 +255,7 @@ func (n *node) waitReady(limit time.Duration) error {
 		default:
 		}
 	}
-	return fmt.Errorf("%s is not ready within %v; see %s", n.name, limit, n.logPath())
+	return fmt.Errorf("%s is not ready within %v (%s); see %s", n.name, limit, busy(), n.logPath())
 }
 
 // open opens the database to read it.

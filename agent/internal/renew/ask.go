@@ -12,6 +12,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/link"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/failpoint"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
@@ -86,9 +87,11 @@ func (r *Renewer) accept(ctx context.Context, s *journal.State, key crypto.Signe
 	if err := r.Disk.StoreChain(s.Enrolled.Slot.Other(), chain); err != nil {
 		return 0, err
 	}
+	failpoint.Here("renew.chain-stored")
 	if err := r.Disk.Update(func(s *journal.State) { s.Enrolled.Renewal.Tried = true }); err != nil {
 		return 0, err
 	}
+	failpoint.Here("renew.tried")
 	r.Log.InfoContext(ctx, "a new certificate was issued; trying it", "valid_until", leaf.NotAfter.UTC())
 	r.well()
 	r.tell("")
@@ -143,7 +146,7 @@ func (r *Renewer) refused(ctx context.Context, err error) (time.Duration, error)
 	}
 	r.Log.WarnContext(ctx, "the request for a certificate is refused for now", "code", string(c))
 	r.tell(code(c))
-	return max(refusal.RetryAfter, r.hold(longest/2)), nil
+	return r.retry(longest/2, refusal.RetryAfter), nil
 }
 
 // close writes down that there is no way back.

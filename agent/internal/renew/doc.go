@@ -15,7 +15,8 @@
 //	         old key is removed
 //
 // A certificate that the server does not know when it is tried is dropped, and the
-// device goes on with the one that it has.
+// device goes on with the one that it has. One that has expired to the server was
+// taken by it, and only the answer was lost: it is settled on.
 //
 // A renewal is begun at two thirds of the certificate's life, earlier or later by a
 // tenth of it at most, by a draw that the certificate itself decides; or when the

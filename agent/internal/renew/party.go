@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/failpoint"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
@@ -38,9 +39,11 @@ func (r *Renewer) After(ctx context.Context, a *protocol.HeartbeatAnswer) error 
 // settle makes the certificate that was tried the one in use. The journal first:
 // from then on the old key is of no use to this device.
 func (r *Renewer) settle(ctx context.Context, old journal.Slot) error {
+	failpoint.Here("renew.before-switch")
 	if err := r.Disk.Update(func(s *journal.State) { s.Enrolled.Settle() }); err != nil {
 		return err
 	}
+	failpoint.Here("renew.switched")
 	r.Log.InfoContext(ctx, "the server accepted the new certificate")
 	r.poke()
 	return r.Disk.Clear(old)
@@ -66,7 +69,8 @@ var faults = map[protocol.Code]bool{
 }
 
 // Refused goes back to the certificate in use when the one that is tried is not
-// taken, and looks at once whether one that has expired is to be recovered.
+// taken, settles on it when the server took it before, and looks at once whether one
+// that has expired is to be recovered.
 func (r *Renewer) Refused(ctx context.Context, c protocol.Code) {
 	s, err := r.Disk.State()
 	if err != nil || !faults[c] {
@@ -74,12 +78,20 @@ func (r *Renewer) Refused(ctx context.Context, c protocol.Code) {
 	}
 	e := s.Enrolled
 	if e.Renewal != nil && e.Renewal.Tried && r.Shown() == e.Shown() {
+		if c == protocol.CodeCertificateExpired {
+			// Only one that the server knows the device by is expired to it. Its answer to a
+			// heartbeat under it was lost, and the one before leads nowhere any more.
+			if err := r.settle(ctx, e.Slot); err != nil {
+				r.Log.ErrorContext(ctx, "the new certificate cannot be settled on", "error", err.Error())
+			}
+			return
+		}
 		r.Log.WarnContext(ctx, "the server does not take the new certificate; going on with the one before", "code", string(c))
 		if err := r.drop(); err != nil {
 			r.Log.ErrorContext(ctx, "the new certificate cannot be dropped", "error", err.Error())
 			return
 		}
-		r.hold(time.Hour)
+		r.retry(time.Hour, 0)
 		r.Changed()
 		return
 	}

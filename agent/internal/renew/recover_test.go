@@ -150,6 +150,34 @@ func TestTheWayIsTheOneThatFitsTheClock(t *testing.T) {
 	}
 }
 
+// AGT-13, ENR-13: the device fell asleep before it heard whether its new certificate
+// was taken, and wakes when both have ended. Either way it is let in again: by the
+// key that the server knows it by.
+func TestADeviceThatSleptWhileItTriedFindsTheWayBack(t *testing.T) {
+	t.Parallel()
+	for _, taken := range []bool{true, false} {
+		d := newDevice(t)
+		d.now = Due(d.office.current).Add(time.Second)
+		d.renewer.Round(t.Context())
+		d.now = d.now.Add(time.Second)
+		d.renewer.Round(t.Context())
+		if !d.kept().Renewal.Tried {
+			t.Fatal("it tries nothing")
+		}
+		if taken {
+			d.office.judge(d.office.waiting) // and the answer is lost
+		}
+		d.now = d.now.Add(2 * life)
+		d.start()
+		for range 12 {
+			d.live(1)
+		}
+		if code := d.beat(); code != "" || d.kept().Renewal != nil || d.kept().Closed != nil {
+			t.Errorf("taken %v: %q, kept %+v", taken, code, d.kept())
+		}
+	}
+}
+
 // ENR-14: the server's word alone does not start a recovery: by a clock that is
 // behind, the new certificate would not be valid either.
 func TestADeviceWhoseClockIsBehindDoesNotAskToBeLetIn(t *testing.T) {

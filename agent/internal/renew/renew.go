@@ -13,6 +13,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/link"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/pins"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/failpoint"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
@@ -27,6 +28,7 @@ const (
 	afreshRecovery = 24 * time.Hour
 	pending        = "renewal-pending"
 	hintEvery      = 15 * time.Minute // a server that says "renew" all the time is heard this often
+	startShare     = 60               // of a life: devices whose certificates are short start closer together
 )
 
 // Disk is where a renewal leaves its steps. Each is durable when it returns.
@@ -89,6 +91,7 @@ type Renewer struct {
 	forced    bool // renew whatever the certificate's age
 	waiters   []chan string
 	notBefore time.Time // for whatever is next
+	dates     dates     // of the certificate in use
 	hinted    time.Time
 	failures  int  // in a row
 	submitted bool // the recovery, since the agent started
@@ -107,6 +110,9 @@ func New(o Options) (*Renewer, error) {
 	if s.Enrolled == nil {
 		return nil, journal.ErrNotEnrolled
 	}
+	if id, err := o.Disk.LoadIdentity(s.Enrolled.Slot); err == nil { // otherwise the first round says what is wrong
+		r.dates = datesOf(id.Leaf)
+	}
 	if s.Enrolled.Renewal == nil {
 		err = o.Disk.Clear(s.Enrolled.Slot.Other())
 	}
@@ -115,7 +121,7 @@ func New(o Options) (*Renewer, error) {
 
 // Run renews when it is time, until ctx is done.
 func (r *Renewer) Run(ctx context.Context) error {
-	wait := r.part(startWithin)
+	wait := r.startWait()
 	for {
 		timer := time.NewTimer(wait)
 		select {
@@ -150,6 +156,9 @@ func (r *Renewer) round(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
+	r.mu.Lock()
+	r.dates = datesOf(id.Leaf)
+	r.mu.Unlock()
 	now := r.Now()
 	if wait := r.held(now); wait > 0 {
 		return wait, nil
@@ -189,6 +198,7 @@ func (r *Renewer) begin(s *journal.State, recovery bool) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Here("renew.key-stored")
 	asked, err := newRequest(s.DeviceID, key, recovery, r.Now())
 	if err != nil {
 		return err
@@ -196,6 +206,7 @@ func (r *Renewer) begin(s *journal.State, recovery bool) error {
 	r.mu.Lock()
 	r.submitted = false
 	r.mu.Unlock()
+	defer failpoint.Here("renew.request-stored")
 	return r.Disk.Update(func(s *journal.State) { s.Enrolled.Renewal = asked })
 }
 
@@ -259,13 +270,36 @@ func (r *Renewer) held(now time.Time) time.Duration {
 	return wait
 }
 
-// hold lets nothing be done for d, and up to a fifth longer.
-func (r *Renewer) hold(d time.Duration) time.Duration {
+// hold lets nothing be done for d, and up to a fifth longer, but not beyond the end
+// of the certificate in use: the way back begins there.
+func (r *Renewer) hold(d time.Duration) time.Duration { return r.wait(d, 0, false) }
+
+// retry is hold for what only has to be tried again: several times, however short
+// the rest of the certificate's life is, but not before the time that the server
+// asked for.
+func (r *Renewer) retry(d, asked time.Duration) time.Duration { return r.wait(d, asked, true) }
+
+func (r *Renewer) wait(d, asked time.Duration, often bool) time.Duration {
 	d += r.part(d / 5)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.notBefore = r.Now().Add(d)
+	now := r.Now()
+	if often {
+		d = min(d, r.dates.share(now))
+	}
+	d = min(max(d, asked), r.dates.left(now))
+	r.notBefore = now.Add(d)
 	return d
+}
+
+// startWait is a while for devices that start together.
+func (r *Renewer) startWait() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.dates.life > 0 {
+		return r.part(min(startWithin, r.dates.life/startShare))
+	}
+	return r.part(startWithin)
 }
 
 // failed is how long to wait after an error that may go away by itself.
@@ -280,7 +314,7 @@ func (r *Renewer) failed(ctx context.Context, err error) time.Duration {
 	if refusal, ok := errors.AsType[*link.RefusalError](err); ok {
 		retryAfter, reason = refusal.RetryAfter, code(refusal.Problem.Code)
 	}
-	wait := max(retryAfter, r.hold(limit/2+r.part(limit/2)))
+	wait := r.retry(limit/2+r.part(limit/2), retryAfter)
 	level := slog.LevelDebug
 	if first {
 		level = slog.LevelWarn

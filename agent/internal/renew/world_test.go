@@ -24,7 +24,10 @@ import (
 
 var day = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
-const life = 9 * 24 * time.Hour
+const (
+	life  = 9 * 24 * time.Hour
+	early = time.Minute // agenttest lets certificates begin that much before; here their life is counted
+)
 
 // office is the server's side: strict about what comes, one certificate on record
 // and at most one that was issued and not shown yet.
@@ -32,6 +35,7 @@ type office struct {
 	t      *testing.T
 	fleet  *agenttest.Fleet
 	device *device
+	life   time.Duration // of certificates
 
 	current  *x509.Certificate
 	waiting  *x509.Certificate
@@ -60,11 +64,14 @@ type device struct {
 	changes int
 }
 
-func newDevice(t *testing.T) *device {
+func newDevice(t *testing.T) *device { t.Helper(); return newDeviceFor(t, life) }
+
+// newDeviceFor is a device whose certificates have another life.
+func newDeviceFor(t *testing.T, life time.Duration) *device {
 	t.Helper()
 	fleet := agenttest.NewFleet(t, day)
 	d := &device{t: t, now: day.Add(time.Minute)}
-	d.office = &office{t: t, fleet: fleet, device: d, answered: map[string]protocol.RenewAnswer{}, nonce: "nonce-0"}
+	d.office = &office{t: t, fleet: fleet, device: d, life: life, answered: map[string]protocol.RenewAnswer{}, nonce: "nonce-0"}
 	dir := filepath.Join(t.TempDir(), "state")
 	if err := journal.MakeDir(dir); err != nil {
 		t.Fatal(err)
@@ -73,7 +80,7 @@ func newDevice(t *testing.T) *device {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain := fleet.IssueDevice(t, "edge-1", key.Public(), day, life)
+	chain := fleet.IssueDevice(t, "edge-1", key.Public(), day.Add(early), life)
 	if err := identity.StoreChain(dir, chain); err != nil {
 		t.Fatal(err)
 	}
@@ -185,8 +192,10 @@ func (d *device) works() *identity.Identity {
 // that was issued since, which takes its place when it is first shown.
 func (o *office) judge(leaf *x509.Certificate) protocol.Code {
 	switch {
-	case o.device.now.After(leaf.NotAfter):
+	case o.device.now.After(leaf.NotAfter) && leaf.Equal(o.current):
 		return protocol.CodeCertificateExpired
+	case o.device.now.After(leaf.NotAfter):
+		return protocol.CodeCertificateUnknown
 	case o.waiting != nil && leaf.Equal(o.waiting):
 		o.current, o.waiting = o.waiting, nil
 	case !leaf.Equal(o.current):
@@ -269,7 +278,7 @@ func (o *office) renew(body []byte) (*protocol.RenewAnswer, error) {
 }
 
 func (o *office) issue(pub crypto.PublicKey) [][]byte {
-	chain := o.fleet.IssueDevice(o.t, "edge-1", pub, o.device.now, life)
+	chain := o.fleet.IssueDevice(o.t, "edge-1", pub, o.device.now.Add(early), o.life)
 	o.waiting = parsed(o.t, chain)
 	return chain
 }

@@ -75,7 +75,7 @@ func wrongCredentials(t *testing.T, ca certs.CA, d *servertest.Device) map[strin
 		"one of another CA of the same name":          {leaf(other, d.Key, now, time.Hour), d.Key, protocol.CodeCertificateUnknown},
 		"another CA's with our CA's beside it":        {[][]byte{leaf(other, d.Key, now, time.Hour)[0], ca.Certificate.Raw}, d.Key, protocol.CodeCertificateUnknown},
 		"the other CA itself":                         {[][]byte{other.Certificate.Raw}, otherKey, protocol.CodeCertificateUnknown},
-		"one that has expired":                        {leaf(ca, d.Key, now.Add(-30*time.Minute), 10*time.Minute), d.Key, protocol.CodeCertificateExpired},
+		"an expired one that is not on record":        {leaf(ca, d.Key, now.Add(-30*time.Minute), 10*time.Minute), d.Key, protocol.CodeCertificateUnknown},
 		"one that is not valid yet":                   {leaf(ca, d.Key, now.Add(time.Hour), time.Hour), d.Key, protocol.CodeCertificateNotYet},
 		"one for servers only":                        {crafted(ca.Certificate, ca.Signer, x509.ExtKeyUsageServerAuth), d.Key, protocol.CodeCertificateUnknown},
 		"one for clients and servers":                 {crafted(ca.Certificate, ca.Signer, x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth), d.Key, protocol.CodeCertificateUnknown},

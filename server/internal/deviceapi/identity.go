@@ -42,6 +42,9 @@ type identityKey struct{}
 func (a *API) identify(_ httpkit.Route, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, err := a.identity(r.Context(), r.TLS)
+		if errors.Is(err, certs.ErrExpired) {
+			err = a.flow.Ended(r.Context(), id, err)
+		}
 		if err != nil {
 			a.refuse(w, r, audit.Entry{Action: audit.DeviceIdentity, ObjectKind: "device", ObjectID: id.DeviceID}, err)
 			return

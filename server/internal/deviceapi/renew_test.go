@@ -48,6 +48,45 @@ func TestNoFormOfARenewalGivesACertificateToWhoIsNobody(t *testing.T) {
 	d.MustBeat()
 }
 
+// AGT-13, ENR-13: expired is said of the certificate that the device goes by, and of
+// no other: from the answer it knows by which key it may come back.
+func TestOnlyTheCertificateInUseIsSaidToHaveExpired(t *testing.T) {
+	t.Parallel()
+	dbtest.Both(t, func(t *testing.T, database string) {
+		clock := newClock()
+		w := newWorld(t, database, servertest.Options{Now: clock.now, Settings: map[string]string{"SENTINEL_DEVICE_CERT_LIFETIME": "1h"}})
+		type shown struct {
+			device *servertest.Device
+			want   protocol.Code
+		}
+		var all []shown
+		for name, used := range map[string]bool{"edge-1": true, "edge-2": false} {
+			d := w.device(name)
+			d.MustBeat()
+			wish := d.Wish(false)
+			answer, problem, err := d.SendWish(wish)
+			if err != nil || problem != nil {
+				t.Fatal(problem, err)
+			}
+			before := d.At(w.Server)
+			d.Use(wish, answer.Certificates)
+			if used {
+				d.MustBeat()
+				all = append(all, shown{d, protocol.CodeCertificateExpired}, shown{before, protocol.CodeCertificateUnknown})
+			} else {
+				all = append(all, shown{before, protocol.CodeCertificateExpired}, shown{d, protocol.CodeCertificateUnknown})
+			}
+		}
+		clock.advance(2 * time.Hour)
+		for i, s := range all {
+			s.device.Hangup()
+			if p, err := s.device.Beat(); err != nil || p == nil || p.Code != s.want {
+				t.Errorf("%d, %s: %+v %v, want %s", i, s.device.ID, p, err, s.want)
+			}
+		}
+	})
+}
+
 // ENR-13: the answer is lost after the commit, again and again.
 func TestALostAnswerToARenewalIsAskedForAgain(t *testing.T) {
 	t.Parallel()

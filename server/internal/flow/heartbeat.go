@@ -149,8 +149,9 @@ func (f *Flow) raise(ctx context.Context, batch []beat, outcomes []outcome) (ref
 	for i, b := range batch {
 		beats[i] = b.Beat
 	}
+	first := false
 	err = f.d.Batch(ctx, func(ctx context.Context, tx db.Tx) error {
-		refusals = nil
+		refusals, first = nil, false
 		accepted, err := device.Raise(ctx, tx, beats)
 		if err != nil {
 			return err
@@ -168,6 +169,8 @@ func (f *Flow) raise(ctx context.Context, batch []beat, outcomes []outcome) (ref
 				if err := supersede(ctx, tx, b.DeviceID, b.Fingerprint); err != nil {
 					return err
 				}
+				first = true
+				failpoint.Here("first-use.before-commit")
 			}
 			if r.Said == b.Said && b.said.Facts == nil {
 				continue
@@ -186,6 +189,9 @@ func (f *Flow) raise(ctx context.Context, batch []beat, outcomes []outcome) (ref
 		return err
 	})
 	failpoint.Here("heartbeat.after-commit")
+	if first {
+		failpoint.Here("first-use.after-commit")
+	}
 	return refusals, in, err
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/failpoint"
 )
 
 // reviewed has a person decide about a request, and carries it out once one
@@ -23,8 +24,10 @@ func (f *Flow) reviewed(ctx context.Context, r *renewal) (*renewed, error) {
 	got := &renewed{}
 	err := f.d.Write(ctx, func(ctx context.Context, tx db.Tx) (err error) {
 		got.Request, err = f.placeIdentity(ctx, tx, r)
+		failpoint.Here("request.before-commit")
 		return err
 	})
+	failpoint.Here("request.after-commit")
 	if err != nil {
 		return nil, err
 	}
@@ -149,8 +152,10 @@ func (f *Flow) settle(ctx context.Context, who audit.Actor, r *identity.Request)
 		if err := device.SetNext(ctx, tx, []device.Next{{DeviceID: r.DeviceID, Fingerprint: cert.Fingerprint, Until: until}}); err != nil {
 			return err
 		}
+		failpoint.Here("settle.before-commit")
 		return audit.Write(ctx, tx, who, givenEntry(r, cert))
 	})
+	failpoint.Here("settle.after-commit")
 	switch {
 	case errors.Is(err, errAuthority): // the device asks again
 		return nil, errors.Join(err, f.pki.Load(ctx))

@@ -12,6 +12,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
@@ -67,6 +68,23 @@ func (f *Flow) lastKey(ctx context.Context, wish *signing.Renewal) (crypto.Publi
 		return nil, err
 	}
 	return leaf.PublicKey, nil
+}
+
+// Ended is what a certificate that has expired is refused with: by expired only if it
+// is the one that the device goes by. A device that has two, and does not know
+// whether its first heartbeat under the newer one was accepted, hears so from which
+// of them the way back leads.
+func (f *Flow) Ended(ctx context.Context, id certs.Identity, expired error) error {
+	c, err := device.GetCounter(ctx, f.d.Read(), id.DeviceID)
+	switch {
+	case errors.Is(err, device.ErrUnknown):
+		return expired
+	case err != nil:
+		return err
+	case c.Fingerprint != id.Fingerprint:
+		return device.ErrCertificate
+	}
+	return expired
 }
 
 // pollRecovery answers a device that asks after its recovery.

@@ -17,6 +17,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/failpoint"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
@@ -134,8 +135,13 @@ func (f *Flow) record(ctx context.Context, batch []*renewal) []result[*renewed] 
 	results := make([]result[*renewed], len(batch))
 	err := f.d.Batch(ctx, func(ctx context.Context, tx db.Tx) error {
 		clear(results)
-		return f.recordIn(ctx, tx, batch, results)
+		if err := f.recordIn(ctx, tx, batch, results); err != nil {
+			return err
+		}
+		failpoint.Here("renew.before-commit")
+		return nil
 	})
+	failpoint.Here("renew.after-commit")
 	if err != nil {
 		for i := range results {
 			results[i] = result[*renewed]{err: err}

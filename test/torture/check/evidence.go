@@ -3,6 +3,7 @@ package check
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -10,7 +11,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/test/torture/record"
 )
 
@@ -26,6 +29,8 @@ type Evidence struct {
 	Tokens       map[string]Token // by note
 	Enrollments  []Enrollment
 	Certificates []Certificate
+	Requests     []Request
+	Identities   map[string]Identity // on the disk of each real agent
 	Audit        []Entry
 	Commands     map[string]bool // by id
 	Targets      []Target
@@ -61,6 +66,7 @@ type Device struct {
 	ID, Enrollment, State, Held string
 	Counter                     int64
 	Fingerprint                 string
+	Next                        string // fingerprint of the certificate that waits for its first use
 	Gate                        int
 }
 
@@ -73,19 +79,44 @@ type Token struct {
 // Enrollment is a row of enrollments.
 type Enrollment struct{ ID, Token, Device, State, Fingerprint string }
 
-// Certificate is a row of certificates of devices.
+// Certificate is a row of certificates of devices. Times are since the epoch of
+// Unix; End is 0 while it is in force.
 type Certificate struct {
 	Fingerprint, Device, Enrollment string
-	Revoked                         bool
+	End                             time.Duration
+}
+
+// Request is a row of identity_requests. Given is when it led to its certificate,
+// if it did, End when it was used or came to nothing, or 0.
+type Request struct {
+	ID, Device, State, Approval, Fingerprint string
+	SignedBy                                 string // fingerprint of the certificate by whose key it was asked for
+	Created, Given, End                      time.Duration
+}
+
+// Open says whether the request may still lead to a certificate in use.
+func (r *Request) Open() bool {
+	return r.State == "pending" || r.State == "approved" || r.State == "issued"
+}
+
+// Identity is what lies in an agent's two slots: the fingerprint of the certificate
+// in each, "" when it or its key is missing or they do not belong together.
+type Identity struct {
+	InUse, Other string
+	Tried        bool // the other one is shown
 }
 
 // Entry is a row of audit_entries.
 type Entry struct{ Action, Object, Result, Reason, Details string }
 
+// unusedLife is how long a certificate waits for its first use: the request's time
+// is over that long after it was given.
+const unusedLife = 24 * time.Hour
+
 // Load reads what lies in the run's directory, the nodes' data directories and
 // the database, and the agents' journals by name.
 func Load(dir string, nodes []string, d *sql.DB, agents map[string]string) (*Evidence, error) {
-	e := &Evidence{Agents: map[string]record.Snapshot{}, Devices: map[string]Device{}, Tokens: map[string]Token{}, Commands: map[string]bool{}, Journals: map[string]map[string]Ran{}}
+	e := &Evidence{Agents: map[string]record.Snapshot{}, Devices: map[string]Device{}, Tokens: map[string]Token{}, Commands: map[string]bool{}, Journals: map[string]map[string]Ran{}, Identities: map[string]Identity{}}
 	var err error
 	if e.Ops, err = record.Read[record.Op](filepath.Join(dir, "operations.jsonl")); err != nil {
 		return nil, err
@@ -100,6 +131,7 @@ func Load(dir string, nodes []string, d *sql.DB, agents map[string]string) (*Evi
 		if e.Journals[name], err = readCommands(state); err != nil {
 			return nil, err
 		}
+		e.Identities[name] = readIdentity(state, e.Agents[name])
 	}
 	for _, n := range nodes {
 		node, err := readNode(n)
@@ -128,6 +160,10 @@ func ReadJournal(state string) (s record.Snapshot, err error) {
 		return s, fs.ErrNotExist
 	}
 	s.Agent, s.Counter, s.Epoch, s.Root, s.Policy = j.DeviceID, j.Enrolled.Counter, j.Enrolled.Epoch, j.Enrolled.Root.Version, j.Enrolled.Policy.Version
+	s.Floor, s.Slot = j.Enrolled.Floor, j.Enrolled.Slot
+	if r := j.Enrolled.Renewal; r != nil {
+		s.Request, s.Tried = r.Request, r.Tried
+	}
 	if j.Enrolled.Accepted != nil {
 		s.Accepted = j.Enrolled.Accepted.Counter
 	}
@@ -135,6 +171,26 @@ func ReadJournal(state string) (s record.Snapshot, err error) {
 		s.Refusal = j.Enrolled.Refusal.Code
 	}
 	return s, nil
+}
+
+// readIdentity looks into an agent's two slots.
+func readIdentity(state string, s record.Snapshot) Identity {
+	other := "b"
+	if s.Slot == "b" {
+		other = ""
+	}
+	return Identity{InUse: readSlot(state, s.Slot), Other: readSlot(state, other), Tried: s.Tried}
+}
+
+func readSlot(state, slot string) string {
+	if slot != "" {
+		slot = "-" + slot
+	}
+	pair, err := tls.LoadX509KeyPair(filepath.Join(state, "certificate"+slot+".pem"), filepath.Join(state, "device"+slot+".key"))
+	if err != nil {
+		return ""
+	}
+	return certs.Fingerprint(pair.Certificate[0])
 }
 
 // readCommands reads an agent's journal of commands; a last line without its end is
@@ -175,10 +231,16 @@ func readCommands(state string) (map[string]Ran, error) {
 type journal struct {
 	DeviceID string `json:"device_id"`
 	Enrolled *struct {
-		Counter  int64  `json:"counter"`
-		Epoch    string `json:"epoch"`
-		Root     mark   `json:"root"`
-		Policy   mark   `json:"policy"`
+		Counter int64     `json:"counter"`
+		Epoch   string    `json:"epoch"`
+		Root    mark      `json:"root"`
+		Policy  mark      `json:"policy"`
+		Floor   time.Time `json:"time_floor"`
+		Slot    string    `json:"slot"`
+		Renewal *struct {
+			Request string `json:"request_id"`
+			Tried   bool   `json:"tried"`
+		} `json:"renewal"`
 		Accepted *struct {
 			Counter int64 `json:"counter"`
 		} `json:"accepted"`
@@ -238,10 +300,10 @@ func revocations(data []byte) (ids []string, torn bool) {
 func (e *Evidence) readRows(d *sql.DB) error {
 	return errors.Join(
 		d.QueryRow("SELECT fleet_id, epoch, mark, behind_since FROM instance").Scan(&e.Instance.Fleet, &e.Instance.Epoch, &e.Instance.Mark, &e.Instance.Behind),
-		each(d, `SELECT d.device_id, d.enrollment_id, d.state, d.held_reason, c.counter, c.fingerprint, c.gate
+		each(d, `SELECT d.device_id, d.enrollment_id, d.state, d.held_reason, c.counter, c.fingerprint, c.next_fingerprint, c.gate
 			FROM devices d JOIN device_counters c ON c.device_id = d.device_id`, func(scan func(...any) error) error {
 			var v Device
-			err := scan(&v.ID, &v.Enrollment, &v.State, &v.Held, &v.Counter, &v.Fingerprint, &v.Gate)
+			err := scan(&v.ID, &v.Enrollment, &v.State, &v.Held, &v.Counter, &v.Fingerprint, &v.Next, &v.Gate)
 			e.Devices[v.ID] = v
 			return err
 		}),
@@ -265,8 +327,22 @@ func (e *Evidence) readRows(d *sql.DB) error {
 			var v Certificate
 			var at int64
 			err := scan(&v.Fingerprint, &v.Device, &v.Enrollment, &at)
-			v.Revoked = at != 0
+			v.End = time.Duration(at) * time.Microsecond
 			e.Certificates = append(e.Certificates, v)
+			return err
+		}),
+		each(d, "SELECT id, device_id, state, approval_id, fingerprint, signed_by, created_at, expires_at, decided_at FROM identity_requests", func(scan func(...any) error) error {
+			var v Request
+			var created, expires, decided int64
+			err := scan(&v.ID, &v.Device, &v.State, &v.Approval, &v.Fingerprint, &v.SignedBy, &created, &expires, &decided)
+			v.Created = time.Duration(created) * time.Microsecond
+			if v.Fingerprint != "" {
+				v.Given = time.Duration(expires)*time.Microsecond - unusedLife
+			}
+			if !v.Open() {
+				v.End = time.Duration(decided) * time.Microsecond
+			}
+			e.Requests = append(e.Requests, v)
 			return err
 		}),
 		each(d, "SELECT id FROM commands", func(scan func(...any) error) error {

@@ -24,14 +24,20 @@ func Rules() []Rule {
 		{"no counter is accepted twice", "HBT-01 REL-02", countersOnce},
 		{"what was acknowledged is stored", "REL-01 REL-02", acknowledgedStored},
 		{"an agent uses no counter twice", "HBT-05", agentsRise},
-		{"versions never go down on an agent", "UPD-09 HBT-05", versionsRise},
+		{"versions, epochs and times never go back on an agent", "UPD-09 HBT-05", versionsRise},
 		{"an honest device is neither held nor refused for its counter", "HBT-05 HBT-06", honestGoOn},
 		{"a token lets in whom it counts, and no more", "ENR-01 REL-02", tokensCount},
-		{"a device has one certificate, that of its enrollment", "ENR-01 REL-02", oneCertificate},
+		{"an enrollment leads to one device and one certificate", "ENR-01 REL-02", enrolledOnce},
+		{"a device has one certificate in use, and one at most that waits for its first use", "ENR-13 REL-02", certificatesInForce},
+		{"a certificate is not accepted once another took its place", "ENR-13 REL-01", supersededSilent},
+		{"a request leads to one certificate at most", "ENR-13 REL-02", requestsOnce},
+		{"one request of a device is open at a time", "ENR-13 REL-02", oneRequest},
+		{"an agent keeps the identity that the server knows", "ENR-13 AGT-13 REL-01", agentsKeepIdentity},
 		{"nothing is accepted from a revoked device", "REV-01 REL-01", revokedSilent},
 		{"an acknowledged revocation is in force and journalled", "REV-05 REL-01", revokedKept},
 		{"each act has one entry", "AUD-04", actsRecorded},
 		{"each enrollment, certificate and token has one entry", "AUD-04", thingsRecorded},
+		{"each step of a renewal has one entry", "AUD-04", renewalsRecorded},
 		{"an acknowledged command is kept, runs at most once and has one result", "CMD-04 AUD-04", commandsOnce},
 		{"no node remembers more than the database", "REV-05 REL-01", nodesBehind},
 	}
@@ -174,12 +180,27 @@ func agentsRise(e *Evidence) (where []string) {
 }
 
 func versionsRise(e *Evidence) (where []string) {
-	last := map[string]record.Snapshot{}
+	lives := map[string][]record.Snapshot{}
 	for _, s := range e.Snapshots {
-		if b := last[s.Agent]; s.Root < b.Root || s.Policy < b.Policy {
-			where = append(where, fmt.Sprintf("%s: from root %d and policy %d to %d and %d", s.Agent, b.Root, b.Policy, s.Root, s.Policy))
+		lives[s.Agent] = append(lives[s.Agent], s)
+	}
+	for id, life := range lives {
+		if end, ok := e.Agents[id]; ok {
+			life = append(life, end)
 		}
-		last[s.Agent] = s
+		left := map[string]bool{} // epochs
+		for i, s := range life[1:] {
+			b := life[i]
+			if s.Root < b.Root || s.Policy < b.Policy || s.Floor.Before(b.Floor) {
+				where = append(where, fmt.Sprintf("%s: from root %d, policy %d and %v to %d, %d and %v", id, b.Root, b.Policy, b.Floor, s.Root, s.Policy, s.Floor))
+			}
+			if s.Epoch != b.Epoch {
+				left[b.Epoch] = true
+			}
+			if left[s.Epoch] {
+				where = append(where, fmt.Sprintf("%s: back in epoch %s", id, s.Epoch))
+			}
+		}
 	}
 	return where
 }
@@ -226,48 +247,6 @@ func tokensCount(e *Evidence) (where []string) {
 	return where
 }
 
-func oneCertificate(e *Evidence) (where []string) {
-	current := map[string]int{}
-	by := map[string]Certificate{}
-	for _, c := range e.Certificates {
-		by[c.Fingerprint] = c
-		if !c.Revoked {
-			current[c.Device]++
-		}
-	}
-	issued := map[string]bool{}
-	for _, r := range e.Enrollments {
-		if r.State != "issued" {
-			continue
-		}
-		c, d := by[r.Fingerprint], e.Devices[r.Device]
-		if c.Device != r.Device || c.Enrollment != r.ID || d.Enrollment != r.ID {
-			where = append(where, fmt.Sprintf("%s: enrollment %s was issued, but certificate or device are not of it", r.Device, r.ID))
-		}
-		if issued[r.Device] {
-			where = append(where, r.Device+": two enrollments were issued")
-		}
-		issued[r.Device] = true
-	}
-	for id, d := range e.Devices {
-		want := 1
-		if d.State == "revoked" {
-			want = 0
-		}
-		if current[id] != want || !issued[id] {
-			where = append(where, fmt.Sprintf("%s: is %s and has %d certificates", id, d.State, current[id]))
-		}
-		if by[d.Fingerprint].Device != id {
-			where = append(where, id+": the certificate on record is not its own")
-		}
-		delete(current, id)
-	}
-	for id, n := range current {
-		where = append(where, fmt.Sprintf("%s: has %d certificates and is no device", id, n))
-	}
-	return where
-}
-
 func revokedSilent(e *Evidence) (where []string) {
 	at := map[string]time.Duration{}
 	for id, ops := range e.by(record.Revoke, device) {
@@ -279,7 +258,7 @@ func revokedSilent(e *Evidence) (where []string) {
 	}
 	for _, o := range e.Ops {
 		since, revoked := at[o.Device]
-		if revoked && o.Result == record.OK && (o.Kind == record.Heartbeat || o.Kind == record.Fetch || o.Kind == record.Enroll) && o.Begin > since+RevokedWithin {
+		if revoked && o.Result == record.OK && (o.Kind == record.Heartbeat || o.Kind == record.Fetch || o.Kind == record.Enroll || o.Kind == record.Renew) && o.Begin > since+RevokedWithin {
 			where = append(where, fmt.Sprintf("%s: %s %d at %v, revoked at %v", o.Device, o.Kind, o.Counter, o.Begin, since))
 		}
 	}
@@ -314,7 +293,10 @@ func revokedKept(e *Evidence) (where []string) {
 }
 
 // acts and the actions that record them.
-var acts = map[string]string{record.Suspend: "device.suspend", record.Resume: "device.resume", record.Resync: "device.resync", record.Revoke: "certificate.revoke"}
+var acts = map[string]string{
+	record.Suspend: "device.suspend", record.Resume: "device.resume", record.Resync: "device.resync", record.Revoke: "certificate.revoke",
+	record.Approve: "identity.approve", record.Reject: "identity.reject",
+}
 
 func actsRecorded(e *Evidence) (where []string) {
 	type key struct{ action, object, reason string }
@@ -360,30 +342,6 @@ func truth(b bool) int {
 		return 1
 	}
 	return 0
-}
-
-func thingsRecorded(e *Evidence) (where []string) {
-	entries := map[string]int{}
-	issue := map[string]int{}
-	for _, a := range e.Audit {
-		if a.Result == "done" {
-			entries[a.Action]++
-			if a.Action == "certificate.issue" {
-				issue[a.Object]++
-			}
-		}
-	}
-	for _, c := range e.Certificates {
-		if issue[c.Device] != 1 {
-			where = append(where, fmt.Sprintf("%s: %d entries of its certificate", c.Device, issue[c.Device]))
-		}
-	}
-	for action, n := range map[string]int{"certificate.issue": len(e.Certificates), "enrollment.request": len(e.Enrollments), "enroll-token.create": len(e.Tokens)} {
-		if entries[action] != n {
-			where = append(where, fmt.Sprintf("%d entries of %s for %d rows", entries[action], action, n))
-		}
-	}
-	return where
 }
 
 func commandsOnce(e *Evidence) (where []string) {

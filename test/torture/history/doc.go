@@ -4,6 +4,7 @@
 // may do.
 //
 //	Counters  a device's counter takes what is higher than itself, and nothing else
+//	Renewals  a request leads to one certificate, which counts from its first use on
 //	Tokens    a token lets as many enrollments in as it has uses, each as often as it asks
 //
 // A caller that was not answered does not know whether its operation took effect,

@@ -25,12 +25,17 @@ const (
 	Resync    = "resync"
 	Revoke    = "revoke"
 	Command   = "command" // to one agent
+	Renew     = "renew"   // a request for another certificate
+	Approve   = "approve" // of such a request, by a person
+	Reject    = "reject"
 )
 
 // Results that are not the code of a refusal.
 const (
-	OK      = "ok"
-	Unknown = "unknown" // no answer, or one that says nothing of what was done
+	OK       = "ok"
+	Unknown  = "unknown"  // no answer, or one that says nothing of what was done
+	Pending  = "pending"  // of a renewal: a person is to decide
+	Rejected = "rejected" // of a renewal: it will come to nothing
 )
 
 // Op is one request: it took effect, if it did, at some instant between Begin and
@@ -43,6 +48,9 @@ type Op struct {
 	Uses       int           `json:"uses,omitempty"`
 	Epoch      string        `json:"epoch,omitempty"`
 	Counter    int64         `json:"counter,omitempty"`
+	Shown      string        `json:"shown,omitempty"`   // the certificate, by the request that it came of; that of the enrollment has none
+	Request    string        `json:"request,omitempty"` // of a renewal
+	Issued     string        `json:"issued,omitempty"`  // fingerprint of what came of it
 	Command    string        `json:"command,omitempty"` // its id
 	Reason     string        `json:"reason,omitempty"`  // of an act; no two have the same
 	Node       int           `json:"node"`
@@ -61,6 +69,10 @@ type Snapshot struct {
 	Epoch    string        `json:"epoch"`
 	Root     int64         `json:"root"`
 	Policy   int64         `json:"policy"`
+	Floor    time.Time     `json:"floor"`             // of the device's time
+	Slot     string        `json:"slot,omitempty"`    // in use
+	Request  string        `json:"request,omitempty"` // of the renewal under way
+	Tried    bool          `json:"tried,omitempty"`   // its certificate is shown
 	Refusal  string        `json:"refusal,omitempty"`
 }
 
