@@ -22,7 +22,7 @@ func TestSlowCallersAreCutOffAndDelayNobody(t *testing.T) {
 
 	const (
 		each     = 50
-		headCut  = 5 * time.Second  // as the server's limit for a request's head
+		headCut  = 10 * time.Second // as the server's limit for a request's head
 		bodyCut  = 15 * time.Second // and for a whole request
 		leniency = 4 * time.Second  // on a busy machine
 	)

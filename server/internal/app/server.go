@@ -38,7 +38,7 @@ const (
 
 // handshakePatience is how long a device's handshake, and the head of its request,
 // may take: when thousands come back at once, each waits for its turn at the CPU.
-const handshakePatience = 15 * time.Second
+const handshakePatience = 10 * time.Second
 
 // serverCertLife is how long the machine listener's own certificates live.
 const serverCertLife = 7 * 24 * time.Hour

@@ -175,7 +175,7 @@ func pretty(data any) string {
 	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)                // the template escapes
-	if err := e.Encode(out); err != nil { //nolint:errchkjson // what was read from JSON is written as JSON
+	if err := e.Encode(out); err != nil {
 		return string(raw)
 	}
 	return strings.TrimSpace(b.String())
