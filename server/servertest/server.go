@@ -15,6 +15,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/config"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
@@ -65,11 +66,14 @@ func Start(t testing.TB, o Options) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if settings.DatabaseURL == "" {
+		dbtest.PlaceSQLite(t, filepath.Join(o.Dir, "sentinel.db"))
+	}
 	log := slog.New(slog.DiscardHandler)
 	if o.Log != nil {
 		log = slog.New(slog.NewJSONHandler(o.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	if s.app, err = app.New(t.Context(), app.Options{Config: settings, Log: log, Now: o.Now}); err != nil {
+	if s.app, err = app.New(t.Context(), app.Options{Config: settings, Log: log, Now: o.Now, CheapHashes: true}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())

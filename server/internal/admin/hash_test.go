@@ -10,7 +10,7 @@ import (
 
 func TestHashesAreArgon2idAsRecommended(t *testing.T) {
 	t.Parallel()
-	h := newHasher()
+	h := newHasher(passwordCost)
 	hash, err := h.hash(context.Background(), goodPassword)
 	must(t, err)
 	if !strings.HasPrefix(hash, "$argon2id$v=19$m=65536,t=3,p=4$") {
@@ -25,7 +25,7 @@ func TestHashesAreArgon2idAsRecommended(t *testing.T) {
 
 func TestHashesOfOthersAreReadToTheLetter(t *testing.T) {
 	t.Parallel()
-	good := newHasher().dummy
+	good := newHasher(passwordCost).dummy
 	if _, _, _, err := parseHash(good); err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestHashesOfOthersAreReadToTheLetter(t *testing.T) {
 
 func TestOnlyAFewHashesRunAtOnce(t *testing.T) {
 	t.Parallel()
-	h := newHasher()
+	h := newHasher(passwordCost)
 	var mu sync.Mutex
 	running, most := 0, 0
 	arrived := make(chan struct{}, 10)
@@ -86,7 +86,7 @@ func TestOnlyAFewHashesRunAtOnce(t *testing.T) {
 }
 
 func FuzzParseHash(f *testing.F) {
-	f.Add(newHasher().dummy)
+	f.Add(newHasher(passwordCost).dummy)
 	f.Add("$argon2id$v=19$m=65536,t=3,p=4$$")
 	f.Add("$$$$$")
 	f.Fuzz(func(t *testing.T, s string) {

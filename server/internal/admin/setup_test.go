@@ -55,11 +55,9 @@ func (w *world) node(secrets [][]byte) *Service {
 	w.t.Helper()
 	s, err := New(w.d, audit.NewRefusals(w.d, time.Minute, 100), Settings{
 		JWTSecrets: secrets, Idle: time.Hour, Lifetime: 12 * time.Hour, MinPassword: 15,
-		Ring: w.ring, FleetName: "Test fleet", PeopleURL: func() string { return "http://localhost:8080" },
+		Ring: w.ring, FleetName: "Test fleet", CheapHashes: true, PeopleURL: func() string { return "http://localhost:8080" },
 	})
 	must(w.t, err)
-	s.hasher.cost = cost{passes: 1, memory: 64, threads: 1}
-	s.hasher.dummy = s.hasher.dummyHash()
 	s.hasher.key = func(password, salt []byte, passes, memory uint32, threads uint8, size uint32) []byte {
 		w.mu.Lock()
 		w.hashes++

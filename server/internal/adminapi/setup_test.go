@@ -71,7 +71,7 @@ func newSite(t testing.TB, url string) *site {
 	refusals := audit.NewRefusals(d, time.Minute, 1000)
 	ring, err := seal.NewRing(bytes.Repeat([]byte("r"), 32))
 	must(t, err)
-	s.people, err = admin.New(d, refusals, admin.Settings{
+	s.people, err = admin.New(d, refusals, admin.Settings{CheapHashes: true,
 		JWTSecrets: [][]byte{bytes.Repeat([]byte("k"), 32)}, Idle: time.Hour, Lifetime: 12 * time.Hour, MinPassword: 15,
 		Ring: ring, PeopleURL: func() string { return "http://localhost:8080" },
 	})

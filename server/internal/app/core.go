@@ -64,6 +64,8 @@ type Options struct {
 	Log    *slog.Logger
 	Now    func() time.Time // the clock of everything that is decided; nil takes the machine's
 	Hooks  db.Hooks         // of simulations
+
+	CheapHashes bool // of tests; see admin.Settings
 }
 
 // OpenDB opens the database that the settings name, and nothing else.
@@ -104,7 +106,7 @@ func Open(ctx context.Context, o Options) (_ *Core, err error) {
 	if err = c.begin(ctx); err != nil {
 		return nil, err
 	}
-	if err = c.services(); err != nil {
+	if err = c.services(o); err != nil {
 		return nil, err
 	}
 	if err = c.load(ctx); err != nil {
@@ -158,7 +160,7 @@ func (c *Core) revocationsStand(ctx context.Context) error {
 	return nil
 }
 
-func (c *Core) services() error {
+func (c *Core) services(o Options) error {
 	var err error
 	if c.Ring, err = seal.NewRing([]byte(c.Config.SecretKey), []byte(c.Config.SecretKeyPrevious)); err != nil {
 		return err
@@ -178,7 +180,7 @@ func (c *Core) services() error {
 	}
 	c.Admin, err = admin.New(c.DB, c.Refusals, admin.Settings{
 		JWTSecrets: secrets, Idle: c.Config.SessionIdle, Lifetime: c.Config.SessionLifetime, MinPassword: c.Config.PasswordMinLength,
-		Ring: c.Ring, FleetName: c.Config.FleetName, PasskeyRoles: roles(c.Config.PasskeyRoles), PeopleURL: func() string { return c.Config.PeopleURL },
+		Ring: c.Ring, FleetName: c.Config.FleetName, PasskeyRoles: roles(c.Config.PasskeyRoles), PeopleURL: func() string { return c.Config.PeopleURL }, CheapHashes: o.CheapHashes,
 	})
 	if err != nil {
 		return err

@@ -174,7 +174,7 @@ func pretty(data any) string {
 	}
 	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)                // the template escapes
+	e.SetEscapeHTML(false) // the template escapes
 	if err := e.Encode(out); err != nil {
 		return string(raw)
 	}

@@ -62,7 +62,7 @@ func newSite(t *testing.T) *site {
 	refusals := audit.NewRefusals(d, time.Minute, 1000)
 	ring, err := seal.NewRing(bytes.Repeat([]byte("s"), 32), nil)
 	must(t, err)
-	s.people, err = admin.New(d, refusals, admin.Settings{
+	s.people, err = admin.New(d, refusals, admin.Settings{CheapHashes: true,
 		JWTSecrets: [][]byte{bytes.Repeat([]byte("k"), 32)}, Idle: time.Hour, Lifetime: 12 * time.Hour, MinPassword: 15,
 		Ring: ring, FleetName: "Test fleet", PeopleURL: func() string { return origin },
 	})

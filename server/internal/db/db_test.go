@@ -46,7 +46,7 @@ func exec(d *db.DB, query string, args ...any) error {
 
 func TestAWriteIsAllOrNothing(t *testing.T) {
 	t.Parallel()
-	dbtest.Both(t, func(t *testing.T, url string) {
+	dbtest.BothEmpty(t, func(t *testing.T, url string) {
 		d := migrated(t, url)
 		boom := errors.New("boom")
 		insert := func(ctx context.Context, tx db.Tx) error {
@@ -81,7 +81,7 @@ func TestAWriteIsAllOrNothing(t *testing.T) {
 
 func TestAWriteInsideAWriteIsRefused(t *testing.T) {
 	t.Parallel()
-	dbtest.Both(t, func(t *testing.T, url string) {
+	dbtest.BothEmpty(t, func(t *testing.T, url string) {
 		d := migrated(t, url)
 		err := d.Write(t.Context(), func(ctx context.Context, _ db.Tx) error {
 			return d.Write(ctx, func(context.Context, db.Tx) error { return nil })
@@ -97,7 +97,7 @@ func TestAWriteInsideAWriteIsRefused(t *testing.T) {
 // isolation than serializable lets both write.
 func TestConcurrentWritesComeOutAsIfOneAfterTheOther(t *testing.T) {
 	t.Parallel()
-	dbtest.Both(t, func(t *testing.T, url string) {
+	dbtest.BothEmpty(t, func(t *testing.T, url string) {
 		d := migrated(t, url)
 		for round := range 5 {
 			var read, ended sync.WaitGroup
@@ -146,7 +146,7 @@ func TestConcurrentWritesComeOutAsIfOneAfterTheOther(t *testing.T) {
 
 func TestReadingCannotWriteOnSQLite(t *testing.T) {
 	t.Parallel()
-	d := migrated(t, "sqlite:"+dbtest.SQLitePath(t))
+	d := migrated(t, "sqlite:"+dbtest.EmptySQLitePath(t))
 	if _, err := d.Read().NewRaw("DELETE FROM instance").Exec(t.Context()); err == nil {
 		t.Fatal("a reader wrote")
 	}
@@ -155,7 +155,7 @@ func TestReadingCannotWriteOnSQLite(t *testing.T) {
 // REL-08: two servers on one file.
 func TestOneProcessHoldsASQLiteFile(t *testing.T) {
 	t.Parallel()
-	url := "sqlite:" + dbtest.SQLitePath(t)
+	url := "sqlite:" + dbtest.EmptySQLitePath(t)
 	first := open(t, url)
 	if _, err := db.Open(t.Context(), db.Options{URL: url}); !errors.Is(err, db.ErrInUse) {
 		t.Fatalf("a second one: %v", err)
@@ -172,7 +172,7 @@ func TestOneProcessHoldsASQLiteFile(t *testing.T) {
 
 func TestAServerWorksOnItsOwnSchemaOnly(t *testing.T) {
 	t.Parallel()
-	dbtest.Both(t, func(t *testing.T, url string) {
+	dbtest.BothEmpty(t, func(t *testing.T, url string) {
 		d := open(t, url)
 		if err := d.CheckSchema(t.Context()); !errors.Is(err, db.ErrSchemaOlder) {
 			t.Fatalf("an empty database: %v", err)
@@ -201,7 +201,7 @@ func TestAServerWorksOnItsOwnSchemaOnly(t *testing.T) {
 
 func TestServersThatMigrateAtOnceDoItOnce(t *testing.T) {
 	t.Parallel()
-	url := dbtest.PostgresURL(t)
+	url := dbtest.EmptyPostgresURL(t)
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {
@@ -224,7 +224,7 @@ func TestServersThatMigrateAtOnceDoItOnce(t *testing.T) {
 
 func TestADatabaseNeverLoosensItsProfile(t *testing.T) {
 	t.Parallel()
-	dbtest.Both(t, func(t *testing.T, url string) {
+	dbtest.BothEmpty(t, func(t *testing.T, url string) {
 		d := migrated(t, url)
 		first, err := d.Begin(t.Context(), "trial")
 		if err != nil {
@@ -245,7 +245,7 @@ func TestADatabaseNeverLoosensItsProfile(t *testing.T) {
 
 func TestANodeNoticesADatabaseThatWentBack(t *testing.T) {
 	t.Parallel()
-	dbtest.Both(t, func(t *testing.T, url string) {
+	dbtest.BothEmpty(t, func(t *testing.T, url string) {
 		d := migrated(t, url)
 		ctx := t.Context()
 		begin, err := d.Begin(ctx, "trial")
@@ -295,7 +295,7 @@ func TestANodeNoticesADatabaseThatWentBack(t *testing.T) {
 // REV-05: a restore under a running node is noticed by its next look.
 func TestARunningNodeNoticesADatabaseThatWentBack(t *testing.T) {
 	t.Parallel()
-	dbtest.Both(t, func(t *testing.T, url string) {
+	dbtest.BothEmpty(t, func(t *testing.T, url string) {
 		d := migrated(t, url)
 		ctx := t.Context()
 		if _, err := d.Begin(ctx, "trial"); err != nil {

@@ -12,7 +12,7 @@ import (
 // lease, and no server longer than it may take to be ready again. REL-07
 func TestALockWhoseHolderDiedIsTakenOver(t *testing.T) {
 	t.Parallel()
-	url := dbtest.PostgresURL(t)
+	url := dbtest.EmptyPostgresURL(t)
 	dead, err := Open(t.Context(), Options{URL: url})
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestALockWhoseHolderDiedIsTakenOver(t *testing.T) {
 // While one works, another waits: it does not begin beside it. REL-07
 func TestOneServerMigratesAtATime(t *testing.T) {
 	t.Parallel()
-	d, err := Open(t.Context(), Options{URL: dbtest.PostgresURL(t)})
+	d, err := Open(t.Context(), Options{URL: dbtest.EmptyPostgresURL(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

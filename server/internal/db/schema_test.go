@@ -32,8 +32,8 @@ func columnsOf(t *testing.T, d *db.DB) []string {
 
 func TestBothDatabasesHaveTheSameTablesAndColumns(t *testing.T) {
 	t.Parallel()
-	lite := columnsOf(t, migrated(t, "sqlite:"+dbtest.SQLitePath(t)))
-	pg := columnsOf(t, migrated(t, dbtest.PostgresURL(t)))
+	lite := columnsOf(t, migrated(t, "sqlite:"+dbtest.EmptySQLitePath(t)))
+	pg := columnsOf(t, migrated(t, dbtest.EmptyPostgresURL(t)))
 	if len(lite) < 100 || !slices.Equal(lite, pg) {
 		t.Errorf("sqlite has %d columns, postgres %d:\n%s\n%s", len(lite), len(pg), lite, pg)
 	}

@@ -120,7 +120,7 @@ func (w *world) open(settings flow.Settings) {
 	w.pki, w.policy = pki.New(d, w.ring, "fleet.test"), policy.New(d)
 	w.enroll, w.refused = enroll.New(d), audit.NewRefusals(d, time.Minute, 100)
 	w.outside, w.journal = db.NewOutside(w.dir), device.NewJournal(w.dir)
-	w.people, err = admin.New(d, w.refused, admin.Settings{JWTSecrets: [][]byte{bytes.Repeat([]byte("k"), 32)}, Idle: time.Hour, Lifetime: 12 * time.Hour, MinPassword: 15, Ring: w.ring, PeopleURL: func() string { return "http://localhost" }})
+	w.people, err = admin.New(d, w.refused, admin.Settings{JWTSecrets: [][]byte{bytes.Repeat([]byte("k"), 32)}, Idle: time.Hour, Lifetime: 12 * time.Hour, MinPassword: 15, Ring: w.ring, CheapHashes: true, PeopleURL: func() string { return "http://localhost" }})
 	w.must(err)
 	w.Flow = w.flow(settings)
 	w.people.OnRights(w.Flow)
@@ -141,9 +141,10 @@ func (w *world) migrate() error { _, err := w.d.Migrate(w.Context()); return err
 // run lets heartbeats be stored until the test ends.
 func (w *world) run() {
 	ctx, stop := context.WithCancel(context.Background())
+	f := w.Flow // a test may go on with another
 	var parts sync.WaitGroup
-	parts.Go(func() { _ = w.RunHeartbeats(ctx) })
-	parts.Go(func() { _ = w.RunRenewals(ctx) })
+	parts.Go(func() { _ = f.RunHeartbeats(ctx) })
+	parts.Go(func() { _ = f.RunRenewals(ctx) })
 	w.Cleanup(func() { stop(); parts.Wait() })
 }
 

@@ -25,7 +25,7 @@ func TestPostgresURL(t *testing.T) {
 
 	t.Run("gives each call a database of its own", func(t *testing.T) {
 		t.Parallel()
-		first, second := open(t, dbtest.PostgresURL(t)), open(t, dbtest.PostgresURL(t))
+		first, second := open(t, dbtest.EmptyPostgresURL(t)), open(t, dbtest.EmptyPostgresURL(t))
 		defer first.Close()
 		defer second.Close()
 		for _, db := range []*sql.DB{first, second} {
@@ -40,7 +40,7 @@ func TestPostgresURL(t *testing.T) {
 		t.Parallel()
 		var db *sql.DB
 		t.Run("user", func(t *testing.T) {
-			db = open(t, dbtest.PostgresURL(t))
+			db = open(t, dbtest.EmptyPostgresURL(t))
 			if err := db.Ping(); err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +59,7 @@ func TestPostgresURL(t *testing.T) {
 
 func TestSQLitePathIsNewEachTime(t *testing.T) {
 	t.Parallel()
-	first, second := dbtest.SQLitePath(t), dbtest.SQLitePath(t)
+	first, second := dbtest.EmptySQLitePath(t), dbtest.EmptySQLitePath(t)
 	if first == second {
 		t.Errorf("two calls gave the same path %s", first)
 	}
@@ -68,12 +68,32 @@ func TestSQLitePathIsNewEachTime(t *testing.T) {
 	}
 }
 
+func TestADatabaseHasThePresentSchema(t *testing.T) {
+	t.Parallel()
+	lite, err := sql.Open("sqlite", dbtest.SQLitePath(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lite.Close()
+	postgres := open(t, dbtest.PostgresURL(t))
+	defer postgres.Close()
+	for name, db := range map[string]*sql.DB{"SQLite": lite, "PostgreSQL": postgres} {
+		var devices, versions int
+		if err := db.QueryRow("SELECT COUNT(*) FROM devices").Scan(&devices); err != nil || devices != 0 {
+			t.Errorf("%s has %d devices: %v", name, devices, err)
+		}
+		if err := db.QueryRow("SELECT COUNT(*) FROM goose_db_version").Scan(&versions); err != nil || versions < 2 {
+			t.Errorf("%s has %d versions of the schema: %v", name, versions, err)
+		}
+	}
+}
+
 //nolint:tparallel // the end of the inner test says that both have run
 func TestBothRunsTheTestOnEachEngine(t *testing.T) {
 	t.Parallel()
 	var sqlite, postgres atomic.Int32
 	t.Run("engines", func(t *testing.T) {
-		dbtest.Both(t, func(t *testing.T, url string) {
+		dbtest.BothEmpty(t, func(t *testing.T, url string) {
 			switch {
 			case strings.HasPrefix(url, "sqlite:/") && strings.HasSuffix(t.Name(), "/sqlite"):
 				sqlite.Add(1)
@@ -97,7 +117,7 @@ func TestHelperProcess(t *testing.T) {
 	if os.Getenv(helperVariable) == "" {
 		return
 	}
-	os.Stdout.WriteString(dbtest.PostgresURL(t) + "\n")
+	os.Stdout.WriteString(dbtest.EmptyPostgresURL(t) + "\n")
 	select {} // until it is killed
 }
 

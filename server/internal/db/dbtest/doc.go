@@ -1,5 +1,5 @@
-// Package dbtest gives a test an empty database of its own, on each engine
-// that the server supports.
+// Package dbtest gives a test a database of its own, on each engine that the server
+// supports, with the present schema or empty.
 //
 // # Where PostgreSQL comes from
 //
@@ -17,6 +17,6 @@
 //
 // PostgreSQL that cannot be had fails the test; it is never skipped.
 //
-// The package applies no migration and does not import db, whose own tests use
-// it.
+// The schema is made once and copied: applying the migrations costs more than most
+// tests do. The package does not import db, whose own tests use it.
 package dbtest
