@@ -390,7 +390,7 @@ func longList(t *testing.T, n int) {
 	begin := time.Now()
 	crl, served := w.round(l, "device")
 	took := time.Since(begin)
-	if len(crl.RevokedCertificateEntries) != n || served.Entries != n {
+	if len(crl.RevokedCertificateEntries) != n || served.Entries != int64(n) {
 		t.Errorf("%d entries", len(crl.RevokedCertificateEntries))
 	}
 	t.Logf("%d entries, %d octets, made, checked, stored and read again in %v", n, len(served.DER), took.Round(time.Millisecond))
