@@ -15,7 +15,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/config"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
-	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest" //nolint:depguard // this package is for tests too
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
