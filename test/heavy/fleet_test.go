@@ -19,13 +19,14 @@ type fleet struct {
 	t        *testing.T
 	database string
 	operator *servertest.Person
-	guard    *servertest.Person // of security: opens the window, resumes devices
+	guard    *servertest.Person // of security: opens the window, asks to resume devices
+	reviewer *servertest.Person // agrees
 }
 
 func newFleet(t *testing.T, database string) *fleet {
 	t.Helper()
 	f := &fleet{t: t, database: database, Server: servertest.Start(t, servertest.Options{Database: database})}
-	f.operator, f.guard = f.Person("olivia", "operator"), f.Person("sam", "security")
+	f.operator, f.guard, f.reviewer = f.Person("olivia", "operator"), f.Person("sam", "security"), f.Person("ben", "approver")
 	f.guard.Must("POST", "/api/enroll-window/open", map[string]any{"seconds": 86400, "reason": "test"}, nil)
 	return f
 }

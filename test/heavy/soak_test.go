@@ -39,7 +39,7 @@ func TestActsHoldUnderLoad(t *testing.T) {
 		}
 		var acts [2]tally
 		for i := range acts {
-			all.Go(func() { acts[i].act(ctx, t, f.guard, list) })
+			all.Go(func() { acts[i].act(ctx, t, f.guard, f.reviewer, list) })
 		}
 		all.Go(func() { onlyRise(ctx, t, f.read()) })
 		all.Wait()
@@ -157,7 +157,7 @@ func (c *tally) add(o tally) {
 
 // act does one random act after the other, also ones that cannot be: those must
 // be refused, and leave nothing.
-func (c *tally) act(ctx context.Context, t *testing.T, who *servertest.Person, list []*soaked) {
+func (c *tally) act(ctx context.Context, t *testing.T, who, other *servertest.Person, list []*soaked) {
 	for pause(ctx, 20*time.Millisecond) {
 		i := rand.IntN(len(list))
 		s := list[i]
@@ -172,7 +172,7 @@ func (c *tally) act(ctx context.Context, t *testing.T, who *servertest.Person, l
 		case dice < 50:
 			err = c.suspend(who, s)
 		default:
-			err = c.resume(who, s)
+			err = c.resume(who, other, s)
 		}
 		s.acting.Unlock()
 		if err != nil {
@@ -202,13 +202,13 @@ func (c *tally) suspend(who *servertest.Person, s *soaked) error {
 	return err
 }
 
-func (c *tally) resume(who *servertest.Person, s *soaked) error {
+func (c *tally) resume(who, other *servertest.Person, s *soaked) error {
 	was := s.standing()
 	possible := was.suspended.acknowledged && !was.revoked.acknowledged
 	if possible {
 		s.set(func() { s.suspended.acknowledged = false; s.changes++ })
 	}
-	done, err := call(who, s, "resume")
+	done, err := judged(who.TryRelease("resume", s.ID, other))
 	switch {
 	case err != nil:
 	case done != possible:
@@ -225,9 +225,12 @@ func (c *tally) resume(who *servertest.Person, s *soaked) error {
 // call says whether an act was done; refusing it is an answer too, another
 // failure is not.
 func call(who *servertest.Person, s *soaked, path string) (done bool, err error) {
-	status, problem, err := who.Do("POST", "/api/devices/"+s.ID+"/"+path, map[string]string{"reason": "test"}, nil)
+	return judged(who.Do("POST", "/api/devices/"+s.ID+"/"+path, map[string]string{"reason": "test"}, nil))
+}
+
+func judged(status int, problem *protocol.Problem, err error) (done bool, _ error) {
 	if err != nil || status >= 500 || status == 429 {
-		return false, fmt.Errorf("%s %s: %d %v %w", path, s.ID, status, problem, err)
+		return false, fmt.Errorf("%d %v %w", status, problem, err)
 	}
 	return problem == nil, nil
 }
