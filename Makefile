@@ -66,10 +66,13 @@ test-short: ## run the tests without the race detector, and the slow ones in sho
 	test/postgres/ensure postgresql
 	$(WITH_DB) go test -short ./...
 
+# The heavy suites' own tests: those beside them in a package are make test's.
+HEAVY_TESTS = $(shell grep -rhoE '^func Test[A-Za-z0-9_]+' test/heavy server/internal/*/*_heavy_test.go | sed 's/^func /^/; s/$$/$$/' | paste -sd'|')
+
 .PHONY: test-heavy
 test-heavy: ## run the heavy suites; HEAVY_ROUNDS=N says how long
 	test/postgres/ensure postgresql
-	$(WITH_DB) go test -count=1 -tags heavy -timeout $(if $(filter-out 1,$(HEAVY_ROUNDS)),60m,15m) ./test/heavy/... ./server/internal/pki ./server/internal/flow ./server/internal/admin
+	$(WITH_DB) go test -count=1 -tags heavy -timeout $(if $(filter-out 1,$(HEAVY_ROUNDS)),60m,15m) -run '$(HEAVY_TESTS)' ./test/heavy/... ./server/internal/pki ./server/internal/flow ./server/internal/admin
 
 .PHONY: test-boundary
 test-boundary: ## let OpenSSL and NSS judge what the server tells of its certificates; installs them
