@@ -295,6 +295,12 @@ func renewalsRecorded(e *Evidence) (where []string) {
 			count(r, "certificate.supersede", r.Fingerprint, r.State == "used")
 		}
 		delete(entries, step{"identity.approve", r.ID}) // which actsRecorded counts
+		// One person decides, on what is reviewed; what came of an approval was voted for.
+		vote := step{"approval.vote", r.ID}
+		if n := entries[vote]; n > truth(r.Approval != "") || n == 0 && r.Approval != "" && r.Fingerprint != "" {
+			where = append(where, fmt.Sprintf("%s: request %s is %s with %d votes", r.Device, r.ID, r.State, n))
+		}
+		delete(entries, vote)
 	}
 	for s, n := range entries {
 		where = append(where, fmt.Sprintf("%d entries of %s for %s, which is no request or did not lead to it", n, s.action, s.of))

@@ -92,6 +92,12 @@ func plantedRenewals() []violation {
 		{entries, "two of a certificate", entry(Entry{"certificate.renew", "edge-4", "done", "", `{"request":"q-1"}`})},
 		{entries, "none of a first use", without("certificate.supersede", "")},
 		{entries, "none of a request", without("identity.request", "")},
+		{entries, "a vote on what nobody reviews", entry(Entry{"approval.vote", "edge-4", "done", "", `{"request":"q-1"}`})},
+		{entries, "two votes of one", func(e *Evidence) {
+			for range 2 {
+				e.Audit = append(e.Audit, Entry{"approval.vote", "edge-1", "done", "", `{"request":"q-5"}`})
+			}
+		}},
 		{entries, "none of a replacement", without("identity.reject", "a newer request took its place")},
 		{entries, "of a first use that was not", entry(Entry{"certificate.supersede", "edge-4", "done", "", `{"fingerprint":"fp-q-3"}`})},
 		{entries, "of nothing", entry(Entry{"certificate.renew", "edge-4", "done", "", `{"request":"q-9"}`})},
