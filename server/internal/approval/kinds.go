@@ -41,13 +41,14 @@ type About struct {
 	Vote    authz.Permission // what whoever decides must hold
 	Ask     authz.Permission // what a person who asks must still hold when it is carried out; "" where none asks
 	Delayed bool             // it takes effect some time after it was approved, and can be cancelled until then
+	Waited  bool             // something of its own waits for it (an enrollment, a device's request, a command), and ends it when its time is over
 }
 
 // kinds is every kind there is. One that is not here is nobody's to decide.
 var kinds = map[Kind]About{
-	Enrollment:  {Title: "Let a device in", Vote: authz.EnrollmentReview},
-	Identity:    {Title: "Give a device another key", Vote: authz.IdentityReview},
-	Command:     {Title: "Have devices carry out a command", Vote: authz.CommandReview, Ask: authz.CommandCreate},
+	Enrollment:  {Title: "Let a device in", Vote: authz.EnrollmentReview, Waited: true},
+	Identity:    {Title: "Give a device another key", Vote: authz.IdentityReview, Waited: true},
+	Command:     {Title: "Have devices carry out a command", Vote: authz.CommandReview, Ask: authz.CommandCreate, Waited: true},
 	Resume:      {Title: "End the suspension of a device", Vote: authz.DeviceReview, Ask: authz.DeviceResume},
 	Resync:      {Title: "Release a device that is held", Vote: authz.DeviceReview, Ask: authz.DeviceResync},
 	Rights:      {Title: "Give an account rights that approve or widen rights", Vote: authz.AccountReview, Ask: authz.AccountManage, Delayed: true},
@@ -60,6 +61,11 @@ var kinds = map[Kind]About{
 func (k Kind) About() (About, bool) {
 	a, ok := kinds[k]
 	return a, ok
+}
+
+// Alone lists the kinds that nothing waits for, sorted.
+func Alone() []Kind {
+	return slices.DeleteFunc(Kinds(), func(k Kind) bool { return kinds[k].Waited })
 }
 
 // Kinds lists every kind, sorted.

@@ -374,7 +374,7 @@ func (f *Flow) executeDue(ctx context.Context, id string) error {
 // ExpireApprovals writes down that the time of requests is over that nothing else
 // waits for. They are refused from that time on, whether it is written or not.
 func (f *Flow) ExpireApprovals(ctx context.Context) error {
-	overdue, err := approval.Overdue(ctx, f.d.Read(), db.At(f.d.Now()), upkeepBatch, approval.Resume, approval.Resync, approval.Rights, approval.FactorReset, approval.Quorum)
+	overdue, err := approval.Overdue(ctx, f.d.Read(), db.At(f.d.Now()), upkeepBatch, approval.Alone()...)
 	if err != nil {
 		return err
 	}

@@ -211,3 +211,23 @@ func TestAStopHoldsFromTheMomentItIsAcknowledged(t *testing.T) {
 		}
 	})
 }
+
+// APR-04: nothing waits for a request to start again, so upkeep writes down that its
+// time is over.
+func TestARequestToStartAgainExpires(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		w.must(w.StopIssuing(w.Context(), w.by, "a key may be stolen"))
+		asked, err := w.AskToStart(w.Context(), w.by, "found the fault")
+		w.must(err)
+		w.must(w.ExpireApprovals(w.Context()))
+		if n := w.count("approvals", "id = '"+asked.ID+"' AND state = 'open'"); n != 1 {
+			t.Error("it ended before its time")
+		}
+		w.clock.Add(asked.ExpiresAt.Sub(w.clock.Now()) + time.Second)
+		w.must(w.ExpireApprovals(w.Context()))
+		if n := w.count("approvals", "id = '"+asked.ID+"' AND state = 'expired'"); n != 1 {
+			t.Error("its time is over, and nobody wrote it down")
+		}
+	})
+}
