@@ -15,7 +15,7 @@ import (
 
 // cookieName binds the cookie to this very host, over a secure context only
 // (RFC 6265bis section 4.1.3.2).
-const cookieName = "__Host-sentinel"
+const cookieName = httpkit.SessionCookie
 
 // setCookie gives the browser its session. It ends with the browser; the server
 // ends it earlier.
