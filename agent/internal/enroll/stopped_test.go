@@ -15,9 +15,9 @@ func TestAnEnrollmentThatIsStoppedGoesOnLater(t *testing.T) {
 	desk := agenttest.NewDesk(t, time.Now)
 	dev := newDevice(t, desk)
 	ctx, stop := context.WithCancel(t.Context())
-	desk.OnRequest = func(http.ResponseWriter, int) bool { // before it is known that the server has it
+	desk.OnRequest = func(http.ResponseWriter, int) bool { // the server has it, and nobody hears so
 		stop()
-		return false
+		panic(http.ErrAbortHandler)
 	}
 	if _, err := Run(ctx, dev.Options); !errors.Is(err, ErrStopped) || !errors.Is(err, ErrUnsent) {
 		t.Fatalf("stopped while it was sent: %v", err)
