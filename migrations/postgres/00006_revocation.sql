@@ -17,6 +17,10 @@ CREATE TABLE revocation_lists (
 -- What goes into a list.
 CREATE INDEX certificates_revoked ON certificates (authority_id, not_after) WHERE revoked_at <> 0;
 
+-- What a device has in force, beside the thousands that it had: a renewal ends the one
+-- before by it.
+CREATE INDEX certificates_live ON certificates (device_id) WHERE revoked_at = 0;
+
 -- Whether certificates are issued: exactly one row. stop_id names the stop in force,
 -- empty while there is none; approval_id is the request to start again.
 CREATE TABLE issuing (

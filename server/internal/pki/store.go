@@ -153,10 +153,16 @@ func OfDevice(ctx context.Context, q bun.IDB, deviceID string) (list []Certifica
 
 // Revoke marks every certificate of a device as revoked, for good.
 func Revoke(ctx context.Context, tx db.Tx, deviceID, reason string) error {
-	_, err := tx.NewUpdate().Model((*Certificate)(nil)).
-		Set("revoked_at = ?", tx.At()).Set("revoked_reason = ?", reason).
-		Where("device_id = ? AND kind = ? AND revoked_at = 0", deviceID, certs.KindDevice).Exec(ctx)
+	_, err := revoking(tx, tx.At(), deviceID, reason).Exec(ctx)
 	return err
+}
+
+// revoking revokes what a device has in force. Devices with short certificates leave
+// thousands behind them, which this must not read: certificates_live is its index.
+func revoking(q bun.IDB, at db.Micros, deviceID, reason string) *bun.UpdateQuery {
+	return q.NewUpdate().Model((*Certificate)(nil)).
+		Set("revoked_at = ?", at).Set("revoked_reason = ?", reason).
+		Where("device_id = ? AND kind = ? AND revoked_at = 0", deviceID, certs.KindDevice)
 }
 
 // The reasons of certificates that end without their device.
@@ -169,9 +175,7 @@ const (
 // Keep leaves a device one certificate: every other is revoked as superseded, for
 // good. It returns the fingerprints of those that were.
 func Keep(ctx context.Context, tx db.Tx, deviceID, fingerprint string) (ended []string, err error) {
-	err = tx.NewUpdate().Model((*Certificate)(nil)).
-		Set("revoked_at = ?", tx.At()).Set("revoked_reason = ?", Superseded).
-		Where("device_id = ? AND kind = ? AND revoked_at = 0 AND fingerprint <> ?", deviceID, certs.KindDevice, fingerprint).
+	err = revoking(tx, tx.At(), deviceID, Superseded).Where("fingerprint <> ?", fingerprint).
 		Returning("fingerprint").Scan(ctx, &ended)
 	return ended, err
 }
