@@ -14,3 +14,7 @@ CREATE INDEX trust_verdicts_verdict ON trust_verdicts (verdict, device_id, holds
 
 -- Devices by the version of their agent.
 CREATE INDEX devices_version ON devices (agent_version, device_id);
+
+-- What the search of a list looks in.
+ALTER TABLE devices ADD COLUMN search_text TEXT NOT NULL
+    GENERATED ALWAYS AS (lower(device_id || char(10) || name || char(10) || owner)) VIRTUAL;

@@ -3,78 +3,12 @@ package dashboard
 import (
 	"context"
 	"net/http"
-	"sync"
-	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/view"
 )
-
-// keepOverview is how old the counts of an overview may be before they are read
-// again: whoever looks on, and however many, the tables are counted once in this
-// time. Meanwhile the last ones are shown, up to staleOverview: counting a large
-// fleet takes longer than a person should wait for a page.
-const (
-	keepOverview  = 2 * time.Second
-	staleOverview = 10 * time.Second
-)
-
-// kept is a value that is read at most once in a while.
-type kept[T any] struct {
-	mu      sync.Mutex
-	at      time.Time
-	value   T
-	reading bool // somebody fetches the next
-	read    sync.Mutex
-}
-
-func (k *kept[T]) get(now time.Time, read func() (T, error)) (T, error) {
-	k.mu.Lock()
-	age, value, none := now.Sub(k.at), k.value, k.at.IsZero()
-	fresh := !none && age >= 0 && age < keepOverview
-	stale := !none && age >= 0 && age < staleOverview
-	fetch := !fresh && stale && !k.reading
-	if fetch {
-		k.reading = true
-	}
-	k.mu.Unlock()
-	switch {
-	case fetch:
-		go func() { // one at a time; its error is told by whoever waits for the value later
-			defer func() {
-				k.mu.Lock()
-				k.reading = false
-				k.mu.Unlock()
-			}()
-			_, _ = k.fetch(now, read)
-		}()
-		return value, nil
-	case fresh, stale:
-		return value, nil
-	}
-	return k.fetch(now, read)
-}
-
-// fetch reads the value, unless somebody did for the same moment.
-func (k *kept[T]) fetch(now time.Time, read func() (T, error)) (T, error) {
-	k.read.Lock()
-	defer k.read.Unlock()
-	k.mu.Lock()
-	at, value := k.at, k.value
-	k.mu.Unlock()
-	if !at.IsZero() && !at.Before(now) {
-		return value, nil
-	}
-	v, err := read()
-	if err == nil {
-		k.mu.Lock()
-		k.at, k.value = now, v
-		k.mu.Unlock()
-	}
-	return v, err
-}
 
 // mineCounted is how many of a person's own reviews an overview counts.
 const mineCounted = 20
@@ -123,9 +57,9 @@ func (c *Console) overview(r *http.Request) (*page, error) {
 	return c.newPage(r, "overview", "Overview", d), nil
 }
 
-// fleetNow is the fleet at a glance, as of at most keepOverview ago.
+// fleetNow is the fleet at a glance, as of a moment ago.
 func (c *Console) fleetNow(ctx context.Context) (*view.Overview, error) {
-	return c.overviewKept.get(c.deps.Now(), func() (*view.Overview, error) {
+	return c.overviewKept.get(c.deps.Now, func() (*view.Overview, error) {
 		return c.deps.Overview(context.WithoutCancel(ctx)) // others wait for it too
 	})
 }

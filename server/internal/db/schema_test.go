@@ -13,7 +13,7 @@ import (
 // columnsOf lists table.column of the product's own tables.
 func columnsOf(t *testing.T, d *db.DB) []string {
 	t.Helper()
-	query := "SELECT m.name || '.' || p.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS p WHERE m.type = 'table'"
+	query := "SELECT m.name || '.' || p.name FROM sqlite_master AS m JOIN pragma_table_xinfo(m.name) AS p WHERE m.type = 'table'"
 	if d.Dialect() == db.PostgreSQL {
 		query = "SELECT table_name || '.' || column_name FROM information_schema.columns WHERE table_schema = 'public'"
 	}

@@ -84,8 +84,7 @@ func Devices(ctx context.Context, q bun.IDB, f DeviceFilter, now time.Time) (row
 // choose narrows devices by what the registry knows of them.
 func choose(sel *bun.SelectQuery, f DeviceFilter) (*bun.SelectQuery, error) {
 	if f.Text != "" {
-		pattern := "%" + likeEscape.Replace(strings.ToLower(f.Text)) + "%"
-		sel = sel.Where(`(d.device_id LIKE ? ESCAPE '\' OR LOWER(d.name) LIKE ? ESCAPE '\' OR LOWER(d.owner) LIKE ? ESCAPE '\')`, pattern, pattern, pattern)
+		sel = sel.Where(`d.search_text LIKE ? ESCAPE '\'`, "%"+likeEscape.Replace(strings.ToLower(f.Text))+"%")
 	}
 	if f.State != "" {
 		sel = sel.Where("d.state = ?", f.State)
