@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,7 +60,8 @@ type world struct {
 	by      authz.By // who may do everything
 	maker   authz.By // who makes the tokens: nobody lets in what comes by their own
 	command signing.Signer
-	keys    string // directory of the fleet's own keys
+	keys    string        // directory of the fleet's own keys
+	begun   *atomic.Int64 // transactions
 }
 
 // onBoth runs a test on both databases.
@@ -79,7 +81,7 @@ func newWorld(t *testing.T, url string, change func(*flow.Settings)) *world {
 	if change != nil {
 		change(&settings)
 	}
-	w := &world{T: t, url: url, dir: t.TempDir(), clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}}
+	w := &world{T: t, url: url, dir: t.TempDir(), begun: new(atomic.Int64), clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}}
 	w.open(settings)
 	w.must(w.migrate())
 	_, err := w.d.Begin(t.Context(), "trial")
@@ -111,7 +113,9 @@ func person(name, account, human string) authz.By {
 
 func (w *world) open(settings flow.Settings) {
 	w.Helper()
-	d, err := db.Open(w.Context(), db.Options{URL: w.url, Now: w.clock.Now})
+	d, err := db.Open(w.Context(), db.Options{URL: w.url, Now: w.clock.Now, Hooks: db.Hooks{
+		Begin: func(context.Context) error { w.begun.Add(1); return nil },
+	}})
 	w.must(err)
 	w.Cleanup(func() { _ = d.Close() })
 	w.d = d
