@@ -12,6 +12,9 @@ CREATE TABLE heartbeat_counts (
 -- Devices by verdict, in the order of a list, and how many there are of each.
 CREATE INDEX trust_verdicts_verdict ON trust_verdicts (verdict, device_id, holds_until);
 
+-- Verdicts of a clock that was ahead.
+CREATE INDEX trust_verdicts_evaluated ON trust_verdicts (evaluated_at);
+
 -- Devices by the version of their agent.
 CREATE INDEX devices_version ON devices (agent_version, device_id);
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/servertest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/rounds"
 )
 
 // The server's process is killed again and again under load. Each time it is ready
@@ -25,7 +26,7 @@ func TestWhatWasAcknowledgedSurvivesAKilledServer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			crash(newFleet(t, database(t)), min(20*rounds(t), 200))
+			crash(newFleet(t, database(t)), min(20*rounds.Of(t), 200))
 		})
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -46,20 +45,6 @@ func build(m *testing.M) (int, error) {
 }
 
 func program(name string) string { return filepath.Join(bin, "sentinel-"+name) }
-
-// rounds is how long a run is asked to be: 1 when nothing is said.
-func rounds(t *testing.T) int {
-	t.Helper()
-	said := os.Getenv("HEAVY_ROUNDS")
-	if said == "" {
-		return 1
-	}
-	n, err := strconv.Atoi(said)
-	if err != nil || n < 1 {
-		t.Fatalf("HEAVY_ROUNDS must be a whole number from 1, not %q", said)
-	}
-	return n
-}
 
 // How many devices do something at once: beating fills a batch, enrolling takes a
 // connection to the database each.

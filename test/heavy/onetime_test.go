@@ -13,6 +13,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/servertest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/rounds"
 )
 
 // Fifty devices use a token for one at the same instant. At fifty rounds it is
@@ -25,7 +26,7 @@ func TestATokenForOneDeviceLetsOneIn(t *testing.T) {
 func oneTime(f *fleet, nodes int) {
 	t := f.t
 	const atATime = 50
-	tokens := 20 * rounds(t)
+	tokens := 20 * rounds.Of(t)
 	at := []*servertest.Server{f.Server}
 	for len(at) < nodes {
 		at = append(at, f.Sibling())

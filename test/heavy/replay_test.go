@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/rounds"
 )
 
 // Everything that devices ever said was recorded, and is said again by somebody
@@ -17,7 +18,7 @@ import (
 //nolint:tparallel // the subtests that onBoth starts are parallel
 func TestNoCapturedHeartbeatIsAcceptedAgain(t *testing.T) {
 	t.Parallel() // with tests that mostly wait
-	n := min(2000*rounds(t), 10_000)
+	n := min(2000*rounds.Of(t), 10_000)
 	onBoth(t, func(t *testing.T, database string) {
 		t.Parallel()
 		f := newFleet(t, database)

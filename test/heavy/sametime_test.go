@@ -9,6 +9,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/servertest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/rounds"
 )
 
 // The same counter arrives at two places at the same instant, and in every other
@@ -23,7 +24,7 @@ func TestOfTwoEqualCountersOneIsAccepted(t *testing.T) {
 		if database != "" {
 			other = f.Sibling()
 		}
-		pairs := 1000 * rounds(t) / devices
+		pairs := 1000 * rounds.Of(t) / devices
 		list := f.devices(devices)
 		lengths := make([]int, devices)
 		took := forAll(t, devices, devices, func(i int) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/servertest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/rounds"
 )
 
 // Two hundred devices beat without a pause while people suspend, resume and
@@ -20,7 +21,7 @@ import (
 // acknowledged, nothing is refused for another reason, counters only rise, and
 // every act has its one entry. REV-01, AUD-03
 func TestActsHoldUnderLoad(t *testing.T) {
-	length := 20 * time.Second * time.Duration(min(rounds(t), 6))
+	length := 20 * time.Second * time.Duration(min(rounds.Of(t), 6))
 	onBoth(t, func(t *testing.T, database string) {
 		f := newFleet(t, database)
 		list := make([]*soaked, 200)

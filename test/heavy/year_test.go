@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/rounds"
 	"github.com/sentinel-secure-x/sentinel-secure-x/test/year"
 )
 
@@ -14,8 +15,8 @@ import (
 // one, and a thousand devices are a hundred rounds.
 func TestAYearOfShortCertificatesLosesNoDevice(t *testing.T) {
 	span := 365 * 24 * time.Hour
-	if rounds(t) == 1 {
+	if rounds.Of(t) == 1 {
 		span /= 3
 	}
-	year.Live(t, year.Plan{Devices: min(10*rounds(t), 1000), Life: 8 * time.Hour, Span: span})
+	year.Live(t, year.Plan{Devices: min(10*rounds.Of(t), 1000), Life: 8 * time.Hour, Span: span})
 }

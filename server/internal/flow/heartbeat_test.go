@@ -327,6 +327,11 @@ func TestAVerdictLapsesWithTheCertificate(t *testing.T) {
 		if v := w.verdict("edge-1"); v.Verdict != trust.Untrusted || v.Reasons[0].Code != "certificate-expired" {
 			w.Fatalf("after its end: %+v", v)
 		}
+		w.clock.Add(-time.Hour) // the clock was ahead, and is set right
+		w.must(w.Reevaluate(w.Context()))
+		if v := w.verdict("edge-1"); v.Verdict != trust.Trusted || v.EvaluatedAt != db.At(w.clock.Now()) {
+			w.Fatalf("after the clock was set right: %+v", v)
+		}
 	})
 }
 

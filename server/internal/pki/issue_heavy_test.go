@@ -10,8 +10,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"math"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +22,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/rounds"
 )
 
 const heavyDomain = "fleet.test"
@@ -31,7 +30,7 @@ const heavyDomain = "fleet.test"
 // Tens of thousands of certificates (100,000 at five rounds of HEAVY_ROUNDS), each
 // looked at by itself and all of them together. ENR-15
 func TestManyCertificatesHaveEachASerialOfItsOwnAndTheExactLife(t *testing.T) {
-	many := min(20_000*heavyRounds(t), 100_000)
+	many := min(20_000*rounds.Of(t), 100_000)
 	authority := foundedForIssuing(t)
 	issuer, err := authority.Active(certs.KindDevice)
 	if err != nil {
@@ -145,17 +144,4 @@ func foundedForIssuing(t *testing.T) *pki.Service {
 	}))
 	must(service.Load(t.Context()))
 	return service
-}
-
-func heavyRounds(t *testing.T) int {
-	t.Helper()
-	said := os.Getenv("HEAVY_ROUNDS")
-	if said == "" {
-		return 1
-	}
-	n, err := strconv.Atoi(said)
-	if err != nil || n < 1 {
-		t.Fatalf("HEAVY_ROUNDS must be a whole number from 1, not %q", said)
-	}
-	return n
 }

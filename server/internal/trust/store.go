@@ -56,9 +56,17 @@ func Get(ctx context.Context, q bun.IDB, deviceID string) (Stored, error) {
 	return s, json.Unmarshal([]byte(row.Reasons), &s.Reasons)
 }
 
-// Lapsed lists devices whose verdict has run out.
+// Lapsed lists devices whose verdict has run out, and those that were judged at a time
+// that has not come yet: by a clock that was wrong and is not any more. What that one
+// took for expired may be in date.
 func Lapsed(ctx context.Context, q bun.IDB, now db.Micros, limit int) (ids []string, err error) {
 	err = q.NewSelect().Table("trust_verdicts").Column("device_id").
 		Where("holds_until > 0 AND holds_until <= ?", now).OrderExpr("holds_until").Limit(int64(limit)).Scan(ctx, &ids)
-	return ids, err
+	if err != nil || len(ids) >= limit {
+		return ids, err
+	}
+	var early []string
+	err = q.NewSelect().Table("trust_verdicts").Column("device_id").
+		Where("evaluated_at > ?", now).OrderExpr("evaluated_at").Limit(int64(limit-len(ids))).Scan(ctx, &early)
+	return append(ids, early...), err
 }

@@ -54,5 +54,9 @@ func TestAVerdictIsStoredOncePerDeviceAndFoundWhenItLapses(t *testing.T) {
 		if ids, err := Lapsed(t.Context(), d.Read(), db.At(noon), 1); err != nil || !slices.Equal(ids, []string{"just-before"}) {
 			t.Errorf("one of the lapsed: %v, %v", ids, err)
 		}
+		// The clock was a minute ahead when all of it was decided.
+		if ids, err := Lapsed(t.Context(), d.Read(), db.At(noon.Add(-time.Minute)), 3); err != nil || len(ids) != 3 {
+			t.Errorf("decided too early: %v, %v", ids, err)
+		}
 	})
 }

@@ -8,25 +8,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/servertest"
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/rounds"
 )
 
-// rounds is how long a run is asked to be; from full on every single call fails
-// once, below that every tenth write.
-func rounds(t *testing.T) int {
-	t.Helper()
-	n, err := strconv.Atoi("0" + os.Getenv("HEAVY_ROUNDS"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
+// From full rounds on every single call fails once, below that every tenth write.
 const full = 10
 
 // template is a founded server with two devices and two people.
@@ -176,7 +166,7 @@ func TestEveryWriteFailsOnce(t *testing.T) {
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			passes, hit, refused, stride := 0, 0, 0, 10
-			if kind.call != write || rounds(t) >= full { // there are few syncs
+			if kind.call != write || rounds.Of(t) >= full { // there are few syncs
 				stride = 1
 			}
 			for n := 1; ; n += stride {
