@@ -93,7 +93,7 @@ bench: build fleetsim ## measure against the goals, each beside a bare reference
 torture: ## kill everything again and again under load; TORTURE_KILLS=60 is short, TORTURE_FLAGS chooses what
 	test/postgres/ensure postgresql
 	go test -count=1 -tags failpoints ./shared/failpoint
-	HEAVY_ROUNDS=$(or $(HEAVY_ROUNDS),$(if $(filter 1000,$(TORTURE_KILLS)),10,1)) $(WITH_DB) go test -count=1 -tags heavy -timeout 15m ./test/torture/...
+	HEAVY_ROUNDS=$(or $(HEAVY_ROUNDS),$(if $(filter 1000,$(TORTURE_KILLS)),10,1)) $(WITH_DB) go test -count=1 -tags heavy -timeout $(if $(filter 1000,$(TORTURE_KILLS)),60m,15m) ./test/torture/...
 	go run ./test/torture -kills $(TORTURE_KILLS) $(TORTURE_FLAGS)
 
 .PHONY: simulate
