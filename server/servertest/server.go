@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -170,6 +171,16 @@ func (s *Server) Exec(query string, args ...any) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// ChangingRoutes is every route for people that may change something, as "METHOD /path".
+func (s *Server) ChangingRoutes() (list []string) {
+	for _, r := range s.app.PeopleRoutes() {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			list = append(list, r.Method+" "+r.Pattern)
+		}
+	}
+	return list
 }
 
 // Count counts the rows of a table that match a condition.

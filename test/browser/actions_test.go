@@ -5,6 +5,7 @@ package browser
 import (
 	"context"
 
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 )
@@ -26,3 +27,6 @@ func virtualAuthenticator() chromedp.Action {
 		return err
 	})
 }
+
+// awaited waits for what a promise becomes.
+func awaited(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }

@@ -230,7 +230,7 @@ func (b *browser) judgeBy(name, rules string) {
 			return chromedp.Evaluate(axe, nil).Do(ctx)
 		}),
 		chromedp.Evaluate(`axe.run(document, {resultTypes: ["violations"]`+rules+`}).then(r => JSON.stringify(r.violations.filter(v => v.impact === "serious" || v.impact === "critical").map(v => ({id: v.id, impact: v.impact, nodes: v.nodes.slice(0, 4).map(n => n.target.join(" ") + ": " + n.failureSummary)}))))`,
-			&raw, func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }),
+			&raw, awaited),
 	)
 	var found []struct {
 		ID, Impact string

@@ -137,6 +137,9 @@ func (s *Server) surfaces(own *pki.ServerCertificate) error {
 	return nil
 }
 
+// PeopleRoutes is every route of the surface that people use.
+func (s *Server) PeopleRoutes() []httpkit.Route { return s.people.Routes() }
+
 // MachineSurface is what devices speak to. Of o, what the surface itself decides is
 // filled in.
 func (c *Core) MachineSurface(h *health.Service, o httpkit.Options) *httpkit.Mux {
