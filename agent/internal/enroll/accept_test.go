@@ -167,6 +167,15 @@ func TestAWrongClockIsToldAndDoesNoLastingHarm(t *testing.T) {
 			enrolledState(t, dev.Dir)
 		})
 	}
+	t.Run("a certificate that is over by this clock only", func(t *testing.T) {
+		t.Parallel()
+		desk := agenttest.NewDesk(t, time.Now)
+		desk.Issue = func(r *protocol.EnrollResult) { tooLate(t, desk, r); r.ServerTime = time.Now().Add(-time.Hour) }
+		dev := newDevice(t, desk)
+		if _, err := dev.enroll(t); !errors.Is(err, ErrClock) {
+			t.Fatalf("got %v", err)
+		}
+	})
 	t.Run("a certificate that begins in ten minutes", func(t *testing.T) {
 		t.Parallel()
 		desk := agenttest.NewDesk(t, time.Now)
@@ -183,4 +192,32 @@ func TestAWrongClockIsToldAndDoesNoLastingHarm(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// tooLate gives a certificate that ended ten minutes ago.
+func tooLate(t *testing.T, desk *agenttest.Desk, r *protocol.EnrollResult) {
+	t.Helper()
+	r.Certificates = desk.Fleet.IssueDevice(t, "edge-1", desk.Key(t), time.Now().Add(-30*time.Minute), 20*time.Minute)
+}
+
+// AGT-13: a device that comes for its certificate when that is over is enrolled with
+// it, and asks for the way back like every other: it would be given no other.
+func TestACertificateThatIsOverIsTakenAndLeadsToTheWayBack(t *testing.T) {
+	t.Parallel()
+	desk := agenttest.NewDesk(t, time.Now)
+	desk.Issue = func(r *protocol.EnrollResult) { tooLate(t, desk, r) }
+	dev := newDevice(t, desk)
+	r, err := dev.enroll(t)
+	if err != nil || !r.NotAfter.Before(time.Now()) {
+		t.Fatalf("got %+v, %v", r, err)
+	}
+	enrolledState(t, dev.Dir)
+
+	desk = agenttest.NewDesk(t, time.Now)
+	desk.Issue = func(r *protocol.EnrollResult) {
+		r.Certificates = desk.Fleet.IssueDevice(t, "edge-2", desk.Key(t), time.Now().Add(-30*time.Minute), 20*time.Minute)
+	}
+	if _, err := newDevice(t, desk).enroll(t); !errors.Is(err, ErrNotOurs) {
+		t.Errorf("of another device: %v", err)
+	}
 }

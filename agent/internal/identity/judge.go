@@ -29,7 +29,7 @@ type Expected struct {
 }
 
 // Judge makes sure that a chain that was issued, in DER, is for the expected device
-// and key. ErrForeign, ErrWrongTime.
+// and key. ErrForeign; ErrWrongTime, which comes with the certificate.
 func Judge(chain [][]byte, want Expected) (*x509.Certificate, error) {
 	if len(chain) == 0 || len(chain) > certs.MaxPresented {
 		return nil, fmt.Errorf("%w: 1 to %d certificates are expected", ErrForeign, certs.MaxPresented)
@@ -53,7 +53,7 @@ func Judge(chain [][]byte, want Expected) (*x509.Certificate, error) {
 	case !Matches(leaf, want.Key):
 		return nil, fmt.Errorf("%w: it is of another key", ErrForeign)
 	case wrongTime:
-		return nil, fmt.Errorf("%w: it is valid from %s to %s, and this device's time is %s", ErrWrongTime,
+		return leaf, fmt.Errorf("%w: it is valid from %s to %s, and this device's time is %s", ErrWrongTime,
 			leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339), want.Now.UTC().Format(time.RFC3339))
 	}
 	return leaf, nil
