@@ -1,11 +1,13 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
@@ -20,6 +22,9 @@ func TestEveryActAsksWhetherItMay(t *testing.T) {
 	defer stop(t, core)
 	ctx := t.Context()
 	nobody := authz.By{}
+	// Whoever has just signed in, and lost the right since.
+	lost := authz.NewBy(audit.Actor{Kind: audit.Person, ID: "olga"}, "a", "olga", func(context.Context, db.Tx) error { return authz.ErrDenied })
+	lost.FullAt = core.DB.Now()
 	account, err := core.Admin.CreateLocal(ctx, admin.NewAccount{Name: "root", Role: authz.Admin, Password: "blue kettles sing at noon"})
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +63,14 @@ func TestEveryActAsksWhetherItMay(t *testing.T) {
 		"revoke a token": func() error { return core.Enroll.RevokeToken(ctx, nobody, token.ID, "x") },
 		"open a window":  func() error { _, err := core.Enroll.OpenWindow(ctx, nobody, time.Hour, "x"); return err },
 		"close a window": func() error { return core.Enroll.CloseWindow(ctx, nobody, "x") },
+		"make a viewer": func() error {
+			_, err := core.Admin.CreateAccount(ctx, lost, admin.NewAccount{Name: "eva", Role: authz.Viewer, Password: "blue kettles sing at noon"})
+			return err
+		},
+		"disable an account": func() error {
+			_, err := core.Admin.Update(ctx, lost, account.ID, admin.Change{Disabled: new(true)})
+			return err
+		},
 		"make an account": func() error {
 			_, err := core.Admin.CreateAccount(ctx, nobody, admin.NewAccount{Name: "eve", Role: authz.Admin, Password: "blue kettles sing at noon"})
 			return err
