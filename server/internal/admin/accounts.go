@@ -129,8 +129,8 @@ func (s *Service) Update(ctx context.Context, by authz.By, id string, c Change) 
 			waits, err = s.askFirst(ctx, tx, by, before, asked, adds, c.Reason)
 			return err
 		}
-		if c.Password != nil && asksFirst(by) && by.AccountID != row.ID {
-			if err := takesOver(ctx, tx, &before); err != nil {
+		if asksFirst(by) && by.AccountID != row.ID {
+			if err := takesOver(ctx, tx, &before, c); err != nil {
 				return err
 			}
 		}

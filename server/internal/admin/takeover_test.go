@@ -1,0 +1,49 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest"
+)
+
+// APR-08: the passkey is what stands between the password that another chose and a
+// vote. It is not taken out of the way: not with the password, and not after it.
+func TestNobodyMakesThePasswordTheyChoseEnoughForAnApprover(t *testing.T) {
+	t.Parallel()
+	dbtest.Both(t, func(t *testing.T, url string) {
+		w := newWorld(t, url)
+		ctx := context.Background()
+		w.account("root", authz.Admin)
+		carol := w.account("carol", authz.Approver)
+		bob := w.account("bob", authz.Operator)
+		for _, a := range []Account{carol, bob} {
+			_, err := w.Update(ctx, authz.Host("test"), a.ID, Change{MustPasskey: new(true)})
+			must(t, err)
+			w.enroll(a.Name)
+		}
+		const chosen = "a phrase chosen by another"
+		w.OnRights(&asked{})
+		_, admin := w.signIn("root")
+		by := admin.By(authz.AccountManage, "192.0.2.1", "r7")
+		var invalid *InvalidError
+		if _, err := w.Update(ctx, by, carol.ID, Change{Password: new(chosen), MustPasskey: new(false)}); !errors.As(err, &invalid) {
+			t.Errorf("both at once: %v", err)
+		}
+		for _, id := range []string{carol.ID, bob.ID} { // her passkey is still needed
+			_, err := w.Update(ctx, by, id, Change{Password: new(chosen)})
+			must(t, err)
+		}
+		if _, err := w.Update(ctx, by, carol.ID, Change{MustPasskey: new(false)}); !errors.As(err, &invalid) {
+			t.Errorf("one after the other: %v", err)
+		}
+		if _, _, err := w.SignIn(ctx, attempt("carol", chosen)); !errors.Is(err, ErrSignIn) {
+			t.Errorf("the password alone opens an approver's account: %v", err)
+		}
+		if _, err := w.Update(ctx, by, bob.ID, Change{MustPasskey: new(false)}); err != nil {
+			t.Errorf("of one who approves nothing: %v", err)
+		}
+	})
+}
