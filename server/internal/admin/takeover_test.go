@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest"
@@ -44,6 +45,37 @@ func TestNobodyMakesThePasswordTheyChoseEnoughForAnApprover(t *testing.T) {
 		}
 		if _, err := w.Update(ctx, by, bob.ID, Change{MustPasskey: new(false)}); err != nil {
 			t.Errorf("of one who approves nothing: %v", err)
+		}
+	})
+}
+
+// ADM-11: a sign-in that began with the password ends when the account must use its
+// passkey from now on.
+func TestASignInUnderWayEndsWhereAPasskeyIsNeeded(t *testing.T) {
+	t.Parallel()
+	dbtest.Both(t, func(t *testing.T, url string) {
+		w := newWorld(t, url)
+		ctx := context.Background()
+		a := w.account("alice", authz.Operator)
+		code, recovery := w.generator("alice")
+		_, err := w.Update(ctx, authz.Host("test"), a.ID, Change{MustPasskey: new(true)})
+		must(t, err)
+		half, theirs := w.halfSignIn("alice"), w.halfSignIn("alice") // no passkey yet
+		_, c, err := w.SecondStep(ctx, half, step(code(w.clock())))
+		must(t, err)
+		by := c.By(authz.Self, "192.0.2.7", "r1")
+		k := newSoftKey(t)
+		challenge, err := w.PasskeyRegistrationOptions(ctx, by)
+		must(t, err)
+		_, err = w.RegisterPasskey(ctx, by, challenge.ID, "a key", k.create(t, challenge, nil))
+		must(t, err)
+		for name, other := range map[string]string{"a code": code(w.clock().Add(30 * time.Second)), "a recovery code": recovery[0]} {
+			if _, _, err := w.SecondStep(ctx, theirs, step(other)); !errors.Is(err, ErrSignedOut) {
+				t.Errorf("with %s: %v", name, err)
+			}
+		}
+		if _, _, err := w.passkeyIn(k, nil); err != nil {
+			t.Error(err)
 		}
 	})
 }
