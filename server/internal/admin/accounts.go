@@ -220,6 +220,11 @@ func change(ctx context.Context, tx db.Tx, by authz.By, row *accountRow, c Chang
 			return Account{}, err
 		}
 	}
+	if invites(&before) && !invites(&after) {
+		if err := closeInvitationsOf(ctx, tx, row.ID, "its inviter may not invite any more"); err != nil {
+			return Account{}, err
+		}
+	}
 	details := difference(&before, &after, c.Password != nil)
 	if err := notifyChange(ctx, tx, by, row.ID, details); err != nil {
 		return Account{}, err

@@ -79,3 +79,34 @@ func TestASignInUnderWayEndsWhereAPasskeyIsNeeded(t *testing.T) {
 		}
 	})
 }
+
+// ADM-08: an invitation ends with its inviter's account or right, and does not come
+// back with them.
+func TestAnInvitationDoesNotComeBackWithItsInviter(t *testing.T) {
+	t.Parallel()
+	dbtest.Both(t, func(t *testing.T, url string) {
+		w := newWorld(t, url)
+		ctx := context.Background()
+		w.account("second", authz.Admin)
+		for name, c := range map[string][2]Change{
+			"disabled": {{Disabled: new(true)}, {Disabled: new(false)}},
+			"demoted":  {{Role: to(authz.Viewer)}, {Role: to(authz.Admin)}},
+			"told":     {{MustPasskey: new(true)}, {MustPasskey: new(false)}},
+		} {
+			inviter := w.account("root-"+name, authz.Admin)
+			_, caller := w.signIn(inviter.Name)
+			_, secret, err := w.Invite(ctx, caller.By(authz.AccountManage, "192.0.2.7", "r1"), NewInvitation{Name: "hand-" + name, Role: authz.Operator})
+			must(t, err)
+			for _, change := range c {
+				_, err := w.Update(ctx, authz.Host("test"), inviter.ID, change)
+				must(t, err)
+			}
+			_, _, err = w.Redeem(ctx, redeeming(secret, "hand-"+name))
+			if name == "told" {
+				must(t, err) // it goes on where the right was never lost
+			} else if !errors.Is(err, ErrInvitation) {
+				t.Errorf("whose inviter was %s and is back: %v", name, err)
+			}
+		}
+	})
+}
