@@ -10,6 +10,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest"
@@ -226,6 +227,15 @@ func TestWhatSomebodyAskedForEndsWithTheirRight(t *testing.T) {
 		}
 		if _, err := w.vote(w.carol(), passive); err == nil {
 			w.Error("it can still be agreed to")
+		}
+		w.grantAll()
+		machine := authz.NewBy(audit.Actor{Kind: audit.Machine, ID: "ci"}, "", "Dave", func(context.Context, db.Tx) error { return nil })
+		machine.MakerID = "d1"
+		plan, err = w.SendCommand(w.Context(), machine, ping("edge-2"), false)
+		w.must(err)
+		w.alter("d1", admin.Change{Disabled: &yes})
+		if got := w.asked(plan.Command.ID); got.State != "void" {
+			w.Errorf("what a machine of theirs asked for is %s", got.State)
 		}
 		// And where nobody noticed, the vote does.
 		w.grantAll()
