@@ -129,8 +129,8 @@ func (s *Service) Update(ctx context.Context, by authz.By, id string, c Change) 
 			waits, err = s.askFirst(ctx, tx, by, before, asked, adds, c.Reason)
 			return err
 		}
-		if c.Password != nil && asksFirst(by) && by.AccountID != row.ID {
-			if err := takesOver(ctx, tx, &before); err != nil {
+		if asksFirst(by) && by.AccountID != row.ID {
+			if err := takesOver(ctx, tx, &before, c); err != nil {
 				return err
 			}
 		}
@@ -217,6 +217,11 @@ func change(ctx context.Context, tx db.Tx, by authz.By, row *accountRow, c Chang
 	}
 	if endSessions {
 		if err := revokeAll(ctx, tx, row.ID, string(by.Kind)+":"+by.ID); err != nil {
+			return Account{}, err
+		}
+	}
+	if invites(&before) && !invites(&after) {
+		if err := closeInvitationsOf(ctx, tx, row.ID, "its inviter may not invite any more"); err != nil {
 			return Account{}, err
 		}
 	}

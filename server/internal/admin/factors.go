@@ -38,6 +38,11 @@ func (s *Service) mustPasskey(row *accountRow) bool {
 	return row.MustPasskey || slices.Contains(s.settings.PasskeyRoles, row.Role)
 }
 
+// passkeyOnly reports whether nothing but its passkey opens the account.
+func (s *Service) passkeyOnly(row *accountRow, has owned) bool {
+	return s.mustPasskey(row) && has.passkeys > 0
+}
+
 // Factors lists the factors of the account behind by.
 func (s *Service) Factors(ctx context.Context, by authz.By) (Factors, error) {
 	row, err := accountBy(ctx, s.d.Read(), "id", by.AccountID)

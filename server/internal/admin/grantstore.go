@@ -125,6 +125,11 @@ func closeInvitations(ctx context.Context, tx db.Tx, name, by string) error {
 	return err
 }
 
+func closeInvitationsOf(ctx context.Context, tx db.Tx, inviterID, by string) error {
+	_, err := tx.NewUpdate().Model((*invitationRow)(nil)).Set("closed_at = ?", tx.At()).Set("closed_by = ?", by).Where("inviter_id = ? AND closed_at = 0", inviterID).Exec(ctx)
+	return err
+}
+
 func insertMachine(ctx context.Context, tx db.Tx, r *machineRow) error {
 	_, err := tx.NewInsert().Model(r).Exec(ctx)
 	return err

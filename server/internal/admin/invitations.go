@@ -193,8 +193,12 @@ func (s *Service) spendInvitation(ctx context.Context, tx db.Tx, secret []byte, 
 // by the statement that closes it.
 func (r *invitationRow) stands(inviter *Account, name, epoch string, now time.Time) bool {
 	return now.Before(r.ExpiresAt.Time()) && r.Epoch == epoch && r.Name == name &&
-		inviter.Active() && inviter.May(authz.AccountManage)
+		invites(inviter)
 }
+
+// invites reports whether invitations of an account count. What it wrote ends when it
+// does not invite any more, and does not come back.
+func invites(a *Account) bool { return a.Active() && a.May(authz.AccountManage) }
 
 // Invitations lists those that can still be redeemed, the newest first.
 func (s *Service) Invitations(ctx context.Context) ([]Invitation, error) {

@@ -161,7 +161,7 @@ func (s *Service) machine(ctx context.Context, secret []byte, now time.Time) (Ca
 	}
 	return Caller{
 		Account: Account{Name: row.Name, Person: row.Maker.Person, Grants: row.may(), CreatedAt: row.CreatedAt.Time()},
-		Session: Session{ID: row.ID, AccountName: row.Name, CreatedAt: row.CreatedAt.Time(), ExpiresAt: row.ExpiresAt.Time(), Via: ViaProgram, Stage: StageFull, Method: ByAPIToken},
+		Session: Session{ID: row.ID, AccountID: row.MakerID, AccountName: row.Name, CreatedAt: row.CreatedAt.Time(), ExpiresAt: row.ExpiresAt.Time(), Via: ViaProgram, Stage: StageFull, Method: ByAPIToken},
 	}, nil
 }
 
@@ -171,7 +171,7 @@ func (s *Service) machine(ctx context.Context, secret []byte, now time.Time) (Ca
 func (c Caller) byMachine(p authz.Permission, source, requestID string) authz.By {
 	who := audit.Actor{Kind: audit.Machine, ID: c.Account.Name, Source: source, RequestID: requestID}
 	id := c.Session.ID
-	return authz.NewBy(who, "", c.Account.Person, func(ctx context.Context, tx db.Tx) error {
+	by := authz.NewBy(who, "", c.Account.Person, func(ctx context.Context, tx db.Tx) error {
 		row, err := machineBy(ctx, tx, "id", id)
 		if errors.Is(err, ErrNotFound) {
 			return authz.ErrDenied
@@ -184,6 +184,8 @@ func (c Caller) byMachine(p authz.Permission, source, requestID string) authz.By
 		}
 		return nil
 	})
+	by.MakerID = c.Session.AccountID
+	return by
 }
 
 // live reports whether the token counts at all.

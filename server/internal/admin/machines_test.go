@@ -72,6 +72,9 @@ func TestAPITokens(t *testing.T) {
 			return w.d.Write(ctx, func(ctx context.Context, tx db.Tx) error { return by.Still(ctx, tx) })
 		}
 		by := c.By(authz.DeviceSuspend, "192.0.2.8", "r7")
+		if row, err := accountBy(ctx, w.d.Read(), "name", made.Maker); err != nil || by.MakerID != row.ID || by.AccountID != "" {
+			t.Errorf("a machine of %q acts for %q: %v", made.Maker, by.MakerID, err) // APR-07
+		}
 		if err := still(by); err != nil || by.Kind != audit.Machine || by.ID != "ci" || by.AccountID != "" || by.Person != "root" {
 			t.Errorf("%+v %v", by, err)
 		}

@@ -64,15 +64,22 @@ func widened(before, after *Account) []authz.Permission {
 	})
 }
 
-// takesOver refuses the password of an account that approves, or widens rights, to
-// others where nothing but it stands before a vote: whoever set it would be two people.
-func takesOver(ctx context.Context, tx db.Tx, a *Account) error {
-	if !slices.ContainsFunc(a.Permissions(), authz.Permission.Widens) {
+// takesOver refuses a change by which a password that another chose would open an
+// account that approves, or widens rights, where nothing but it stands before a vote:
+// whoever chose it would be two people. The password may be set with the change, or
+// have been set before.
+func takesOver(ctx context.Context, tx db.Tx, a *Account, c Change) error {
+	must := a.MustPasskey
+	if c.MustPasskey != nil {
+		must = *c.MustPasskey
+	}
+	opens := c.Password != nil || a.OneTime && a.MustPasskey && !must
+	if !opens || !slices.ContainsFunc(a.Permissions(), authz.Permission.Widens) {
 		return nil
 	}
 	factors, err := factorsOf(ctx, tx, a.ID)
-	if err == nil && !factors.totp && (factors.passkeys == 0 || !a.MustPasskey) {
-		err = &InvalidError{"password", "of an account that approves and has no second factor is not set by another person: disable it and make another, which others agree to"}
+	if err == nil && !factors.totp && (factors.passkeys == 0 || !must) {
+		err = &InvalidError{"password", "that another person chose opens no account that approves and has no second factor: disable it and make another, which others agree to"}
 	}
 	return err
 }

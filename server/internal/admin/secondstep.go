@@ -144,13 +144,21 @@ func (s *Service) half(ctx context.Context, token string, via Via, want Stage) (
 func (r *sessionRow) waitsFor(step Stage) bool { return r.Stage == step && step != StageFull }
 
 // spendHalf ends a half session inside the transaction that goes on from it:
-// twice at once is ErrSignedOut for one of them.
+// twice at once is ErrSignedOut for one of them. So is one that began with a password
+// where a passkey is needed by now.
 func (s *Service) spendHalf(ctx context.Context, tx db.Tx, id string, want Stage) (*sessionRow, error) {
 	row, err := s.live(ctx, tx, "id", id, tx.Now)
 	if err != nil {
 		return nil, err
 	}
 	if !row.waitsFor(want) {
+		return nil, ErrSignedOut
+	}
+	has, err := factorsOf(ctx, tx, row.AccountID)
+	if err != nil {
+		return nil, err
+	}
+	if s.passkeyOnly(row.Account, has) {
 		return nil, ErrSignedOut
 	}
 	err = revokeSession(ctx, tx, id, "next step")

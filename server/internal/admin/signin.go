@@ -114,7 +114,7 @@ func (s *Service) open(ctx context.Context, from origin, checked *accountRow, co
 		if err != nil {
 			return err
 		}
-		if s.mustPasskey(row) && has.passkeys > 0 {
+		if s.passkeyOnly(row, has) {
 			return errPasskeyNeeded
 		}
 		if row.PasswordOnce == oneTimeFresh {

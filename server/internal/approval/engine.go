@@ -15,7 +15,7 @@ type Ask struct {
 	Path      Path   // whose number Required is; "" for none
 	Required  int    // distinct persons
 	Requester string // person, or the machine that asks
-	AccountID string // of the person who asks; "" for a machine
+	AccountID string // of the person who asks, or whose machine does; "" for the server and its host
 	Excluded  string // person who made it possible to ask, and so may not approve; "" for none
 	Reason    string // the words of whoever asks
 	TTL       time.Duration

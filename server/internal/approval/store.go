@@ -23,7 +23,7 @@ type Request struct {
 	Required  int       `bun:"required" json:"required"`
 	Requester string    `bun:"requester" json:"requester"`
 	Excluded  string    `bun:"excluded" json:"excluded,omitempty"` // person who may only reject
-	AccountID string    `bun:"requester_account" json:"-"`         // of a person who asked
+	AccountID string    `bun:"requester_account" json:"-"`         // of a person who asked, or whose machine did
 	Reason    string    `bun:"reason" json:"reason,omitempty"`     // of whoever asked
 	State     State     `bun:"state" json:"state"`
 	CreatedAt db.Micros `bun:"created_at" json:"created_at"`

@@ -17,6 +17,7 @@ type By struct {
 	audit.Actor
 	AccountID string // of a person
 	Person    string // the human behind the account: two accounts of one are one person
+	MakerID   string // of a machine: the account that made it, with whose rights its wishes end
 
 	SessionID string    // of a person
 	FullAt    time.Time // when that session's sign-in was complete; zero: it never was

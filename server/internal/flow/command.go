@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -194,7 +195,7 @@ func (f *Flow) place(ctx context.Context, tx db.Tx, by authz.By, ask CommandAsk,
 	}
 	if people > 0 {
 		review, err := approval.Place(ctx, tx, approval.Ask{Kind: approval.Command, Path: approval.Commands, SubjectID: c.ID, Action: payload, Required: people,
-			Requester: by.Person, AccountID: by.AccountID, Reason: ask.Reason, TTL: ask.Life})
+			Requester: by.Person, AccountID: cmp.Or(by.AccountID, by.MakerID), Reason: ask.Reason, TTL: ask.Life})
 		if err != nil {
 			return nil, err
 		}

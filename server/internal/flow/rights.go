@@ -94,9 +94,16 @@ func (f *Flow) openRights(_ context.Context, _ db.Tx, r *approval.Request, _ boo
 const accountChanged = "the account is not as it was when it was asked for"
 
 // approver reports whether an account may agree to anything, or widen rights.
-func approver(a *admin.Account) bool {
-	return a.Active() && slices.ContainsFunc(a.Permissions(), authz.Permission.Widens)
+func approver(a *admin.Account) bool { return a.Active() && approves(a) }
+
+// approves is approver of what the account may do while it is active.
+func approves(a *admin.Account) bool {
+	return slices.ContainsFunc(a.Permissions(), authz.Permission.Widens)
 }
+
+// errChosen is a reset of the factors that stand between whoever chose an approver's
+// password and a vote: with both, they would be two people.
+var errChosen = &admin.InvalidError{Field: "the password", Rule: "of this account was chosen by another person, who could sign in with it alone: disable the account and make another, which others agree to"}
 
 // off is what people agree to when the second factors of an approver are taken away.
 type off struct {
@@ -108,7 +115,7 @@ type off struct {
 
 // ResetFactors takes the second factors of an account away, for an owner who lost
 // them. Where the account may approve anything, others decide on it first, and the
-// request comes back.
+// request comes back; where another chose its password besides, nobody does.
 func (f *Flow) ResetFactors(ctx context.Context, by authz.By, accountID, reason string) (asked *approval.Request, err error) {
 	if reason == "" {
 		return nil, ErrReason
@@ -129,6 +136,8 @@ func (f *Flow) ResetFactors(ctx context.Context, by authz.By, accountID, reason 
 		switch {
 		case !ok:
 			return admin.ErrNotFound
+		case a.OneTime && approves(&a): // disabled too: it may be enabled again
+			return errChosen
 		case !approver(&a):
 			return admin.ResetFactors(ctx, tx, by, accountID, reason)
 		}
@@ -152,7 +161,7 @@ func (f *Flow) openFactorReset(_ context.Context, _ db.Tx, r *approval.Request, 
 		done:  audit.ApprovalExecute, refused: audit.ApprovalRefuse,
 		stale: func(ctx context.Context, tx db.Tx) (string, error) {
 			found, err := admin.Standing(ctx, tx, ask.AccountID)
-			if a, ok := found[ask.AccountID]; err == nil && (!ok || !a.Active() || a.Person != ask.Person) {
+			if a, ok := found[ask.AccountID]; err == nil && (!ok || !a.Active() || a.OneTime || a.Person != ask.Person) {
 				return accountChanged, nil
 			}
 			return "", err

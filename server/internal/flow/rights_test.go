@@ -10,6 +10,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest"
@@ -227,6 +228,15 @@ func TestWhatSomebodyAskedForEndsWithTheirRight(t *testing.T) {
 		if _, err := w.vote(w.carol(), passive); err == nil {
 			w.Error("it can still be agreed to")
 		}
+		w.grantAll()
+		machine := authz.NewBy(audit.Actor{Kind: audit.Machine, ID: "ci"}, "", "Dave", func(context.Context, db.Tx) error { return nil })
+		machine.MakerID = "d1"
+		plan, err = w.SendCommand(w.Context(), machine, ping("edge-2"), false)
+		w.must(err)
+		w.alter("d1", admin.Change{Disabled: &yes})
+		if got := w.asked(plan.Command.ID); got.State != "void" {
+			w.Errorf("what a machine of theirs asked for is %s", got.State)
+		}
 		// And where nobody noticed, the vote does.
 		w.grantAll()
 		other, err := w.SendCommand(w.Context(), w.dave(), ping("edge-2"), false)
@@ -265,6 +275,59 @@ func TestTheFactorsOfAnApproverAreTakenAwayByTwo(t *testing.T) {
 		w.must(w.ExecuteDue(w.Context()))
 		if n := w.count("audit_entries", "action = 'factor.reset'"); n != before+1 {
 			w.Errorf("%d entries", n-before)
+		}
+	})
+}
+
+// APR-08: whoever chose an approver's password, and has her second factors taken away,
+// would be two people. Those who agree to the one do not know of the other.
+func TestTheFactorsOfAnApproverStayWhereAnotherChoseThePassword(t *testing.T) {
+	t.Parallel()
+	dbtest.Both(t, func(t *testing.T, url string) {
+		w := newWorld(t, url, delayed(time.Minute))
+		yes, role, chosen, recruits := true, authz.Approver, "a phrase chosen by another", 0
+		approver := func() string {
+			recruits++
+			eve := w.recruit(fmt.Sprintf("eve-%d", recruits))
+			w.alter(eve.ID, admin.Change{Role: &role})
+			w.exec(`INSERT INTO account_totp (account_id, kek_id, sealed_secret, last_step, created_at, confirmed_at) VALUES (?, 'x', 'x', 0, 1, 1)`, eve.ID)
+			return eve.ID
+		}
+		choose := func(id string) {
+			_, err := w.people.Update(w.Context(), w.fresh(w.by), id, admin.Change{Password: &chosen}) // her code is still asked for
+			w.must(err)
+		}
+		var invalid *admin.InvalidError
+		for name, c := range map[string]admin.Change{"active": {}, "disabled": {Disabled: &yes}} {
+			id := approver()
+			choose(id)
+			if c.Disabled != nil {
+				w.alter(id, c)
+			}
+			if r, err := w.ResetFactors(w.Context(), w.fresh(w.by), id, "lost the phone"); !errors.As(err, &invalid) {
+				w.Errorf("of an approver who is %s: %+v %v", name, r, err)
+			}
+		}
+		waits, agreed := approver(), approver()
+		for _, id := range []string{waits, agreed} {
+			_, err := w.ResetFactors(w.Context(), w.fresh(w.by), id, "lost the phone")
+			w.must(err)
+		}
+		_, err := w.vote(w.carol(), w.asked(agreed))
+		w.must(err)
+		shown := w.asked(waits)
+		choose(waits)
+		choose(agreed)
+		if _, err := w.vote(w.carol(), shown); !errors.Is(err, approval.ErrVoid) {
+			w.Errorf("chosen while it waits: %v", err)
+		}
+		w.clock.Add(time.Minute)
+		w.must(w.ExecuteDue(w.Context()))
+		if got := w.asked(agreed); got.State != "void" {
+			w.Errorf("chosen during the delay: %s", got.State)
+		}
+		if n := w.count("account_totp", "confirmed_at = 1"); n != recruits {
+			w.Errorf("%d of %d have their factors", n, recruits)
 		}
 	})
 }
