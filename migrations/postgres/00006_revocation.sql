@@ -32,3 +32,8 @@ CREATE TABLE issuing (
     approval_id       TEXT NOT NULL DEFAULT ''
 );
 INSERT INTO issuing (id) VALUES (1);
+
+-- The certificate whose key signed a recovery, where that one is not on record: it was
+-- issued after the backup that the database came from. signed_by is the one on record
+-- in its place. Empty otherwise.
+ALTER TABLE identity_requests ADD COLUMN lost TEXT NOT NULL DEFAULT '';

@@ -30,10 +30,13 @@ type EnrollRequest struct {
 	CSR          []byte `json:"csr,omitempty"`   // PKCS#10 in DER (RFC 2986)
 	Facts        Facts  `json:"facts,omitempty"`
 
-	// Recovery is the way back of a device whose certificate has expired: the
+	// Recovery is the way back of a device whose certificate has expired or is lost: the
 	// envelope of a signing.Renewal, in place of token and CSR. EnrollmentID is the
 	// renewal's request_id then; the device keeps the enrollment that it has.
 	Recovery json.RawMessage `json:"recovery,omitempty"`
+	// Certificate is the one whose key signed the recovery, in DER: a server that came
+	// from a backup may not have it.
+	Certificate []byte `json:"certificate,omitempty"`
 }
 
 // EnrollState is where an enrollment stands.

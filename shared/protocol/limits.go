@@ -130,6 +130,9 @@ func (r *EnrollRequest) Check() error {
 	if err := CheckDeviceID(r.DeviceID); err != nil {
 		return err
 	}
+	if len(r.Certificate) > MaxRenewBody || len(r.Certificate) > 0 && len(r.Recovery) == 0 {
+		return errors.New("a certificate comes with a recovery, and is not longer than a renewal")
+	}
 	if len(r.Recovery) > 0 {
 		if r.Token != "" || len(r.CSR) > 0 || len(r.Recovery) > MaxRenewBody {
 			return errors.New("a recovery has neither token nor csr, and is not longer than a renewal")

@@ -187,12 +187,12 @@ func (w *World) settle() {
 }
 
 // lostCertificate reports whether a device may, by the rules, have come to a
-// certificate that the server does not know any more, and has: a restore forgot it,
-// or the disk was put back to one that was superseded. An hour is given to every
+// certificate that the server does not take any more, and has: its disk was put back
+// to one that was superseded. An hour is given to every
 // other way out. That no other device loses its certificate is seen in the end,
 // when it is not well.
 func (w *World) lostCertificate(a *agent) bool {
-	if !a.spoiled && w.server.restores == 0 || w.clock-w.oracle.settled < time.Hour.Microseconds() {
+	if !a.spoiled || w.clock-w.oracle.settled < time.Hour.Microseconds() {
 		return false
 	}
 	return a.saw.Refusal == string(protocol.CodeCertificateUnknown) || a.saw.Refusal == string(protocol.CodeCertificateExpired)

@@ -140,6 +140,7 @@ var codeAdvices = map[protocol.Code]string{
 	protocol.CodeDeviceHeld:         "the counters went back, as after a restored or copied disk; ask an operator to check for a copy and to resync the device",
 	protocol.CodeCounterStale:       "the counters went back, as after a restored or copied disk; ask an operator to resync the device",
 	protocol.CodeCounterJump:        "ask an operator to resync the device",
+	protocol.CodeCertificateLost:    "keep the agent running: it asks to be let in again, and a reviewer approves its key code",
 	protocol.CodeCertificateExpired: "keep the agent running: it asks to be let in again, and a reviewer approves its key code; if the certificate is valid by this device's clock, set the clock",
 	protocol.CodeCertificateNotYet:  "set the clocks of this device and of the server; the agent goes on by itself then",
 	protocol.CodeCertificateUnknown: "the server does not take this device's certificate; ask an operator. To join again: sentinel-agent unenroll, and enroll anew",

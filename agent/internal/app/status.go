@@ -39,6 +39,7 @@ var standings = map[protocol.Code]string{
 	protocol.CodeCounterStale:       Held,
 	protocol.CodeCounterJump:        Held,
 	protocol.CodeCertificateExpired: Expired,
+	protocol.CodeCertificateLost:    Expired,
 	protocol.CodeRecoveryLate:       Expired,
 }
 

@@ -48,7 +48,8 @@ type Enrolled struct {
 
 	Slot     Slot     `json:"slot,omitempty"`     // where key and certificate in use lie
 	Renewal  *Renewal `json:"renewal,omitempty"`  // under way, in the other slot
-	Closed   *Refusal `json:"closed,omitempty"`   // why the way back after expiry is closed to this device
+	Lost     bool     `json:"lost,omitempty"`     // the server forgot the certificate in use, by a restore
+	Closed   *Refusal `json:"closed,omitempty"`   // why the way back is closed to this device
 	Commands int64    `json:"commands,omitempty"` // how many commands were ever begun here
 }
 
@@ -94,7 +95,7 @@ func (e *Enrolled) Shown() Slot {
 }
 
 // Settle makes the certificate that is tried the one in use.
-func (e *Enrolled) Settle() { e.Slot, e.Renewal = e.Shown(), nil }
+func (e *Enrolled) Settle() { e.Slot, e.Renewal, e.Lost = e.Shown(), nil, false }
 
 // Believe puts a newer bundle in force, and remembers the one before it.
 func (e *Enrolled) Believe(bundle Mark) {

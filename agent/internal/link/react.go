@@ -49,6 +49,7 @@ var reactions = map[protocol.Code]Reaction{
 	protocol.CodeCertificateMissing: Rarely,
 	protocol.CodeCertificateUnknown: Rarely,
 	protocol.CodeCertificateExpired: Rarely,
+	protocol.CodeCertificateLost:    Rarely,
 }
 
 // React judges the outcome of a heartbeat.

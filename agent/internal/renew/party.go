@@ -20,8 +20,8 @@ func (r *Renewer) After(ctx context.Context, a *protocol.HeartbeatAnswer) error 
 		return err
 	}
 	e := s.Enrolled
-	if e.Closed != nil {
-		if err := r.Disk.Update(func(s *journal.State) { s.Enrolled.Closed = nil }); err != nil {
+	if e.Closed != nil || e.Lost && r.Shown() == e.Slot {
+		if err := r.Disk.Update(func(s *journal.State) { s.Enrolled.Closed, s.Enrolled.Lost = nil, false }); err != nil {
 			return err
 		}
 	}
@@ -65,12 +65,13 @@ func (r *Renewer) hint() {
 // faults are the codes that blame the certificate that was shown.
 var faults = map[protocol.Code]bool{
 	protocol.CodeCertificateUnknown: true, protocol.CodeCertificateMissing: true, protocol.CodeCertificateExpired: true,
+	protocol.CodeCertificateLost:   true,
 	protocol.CodeCertificateNotYet: true, protocol.CodeIdentityMismatch: true,
 }
 
 // Refused goes back to the certificate in use when the one that is tried is not
 // taken, settles on it when the server took it before, and looks at once whether one
-// that has expired is to be recovered.
+// that has expired, or is lost, is to be recovered.
 func (r *Renewer) Refused(ctx context.Context, c protocol.Code) {
 	s, err := r.Disk.State()
 	if err != nil || !faults[c] {
@@ -95,7 +96,14 @@ func (r *Renewer) Refused(ctx context.Context, c protocol.Code) {
 		r.Changed()
 		return
 	}
-	if c == protocol.CodeCertificateExpired {
+	switch c {
+	case protocol.CodeCertificateLost:
+		if err := r.Disk.Update(func(s *journal.State) { s.Enrolled.Lost = true }); err != nil {
+			r.Log.ErrorContext(ctx, "that the certificate is lost cannot be written down", "error", err.Error())
+			return
+		}
+		r.poke()
+	case protocol.CodeCertificateExpired:
 		r.poke()
 	}
 }

@@ -31,7 +31,7 @@ func (r *Renewer) recover(ctx context.Context, s *journal.State, id *identity.Id
 	submitted := r.submitted
 	r.mu.Unlock()
 	if !submitted {
-		return r.submit(ctx, s, next, body)
+		return r.submit(ctx, s, id, next, body)
 	}
 	result, err := r.poll(ctx, s, next)
 	if err != nil {
@@ -53,14 +53,15 @@ func (r *Renewer) recover(ctx context.Context, s *journal.State, id *identity.Id
 	return 0, fmt.Errorf("%w: a state of enrollment that is not known here", link.ErrBadAnswer)
 }
 
-func (r *Renewer) submit(ctx context.Context, s *journal.State, key crypto.Signer, envelope []byte) (time.Duration, error) {
+func (r *Renewer) submit(ctx context.Context, s *journal.State, id *identity.Identity, key crypto.Signer, envelope []byte) (time.Duration, error) {
 	asked := s.Enrolled.Renewal
 	keyCode, err := certs.KeyCode(key.Public())
 	if err != nil {
 		return 0, err
 	}
 	body, err := json.Marshal(protocol.EnrollRequest{
-		Protocol: protocol.Version, EnrollmentID: asked.RequestID, DeviceID: s.DeviceID, Facts: link.Tidy(r.Facts()), Recovery: envelope,
+		Protocol: protocol.Version, EnrollmentID: asked.RequestID, DeviceID: s.DeviceID, Facts: link.Tidy(r.Facts()),
+		Recovery: envelope, Certificate: id.Leaf.Raw,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("write the request: %w", err)

@@ -167,18 +167,21 @@ func (r *Renewer) round(ctx context.Context) (time.Duration, error) {
 	switch {
 	case e.Renewal != nil && e.Renewal.Tried:
 		return longest, nil // the link finds out
-	case e.Renewal != nil && e.Renewal.Recovery != expired:
+	case e.Renewal != nil && e.Renewal.Recovery != (expired || e.Lost):
 		// The other way is the right one now: time went on, or a clock was put right.
 		return 0, r.drop()
 	case e.Renewal != nil && e.Renewal.Recovery:
 		return r.recover(ctx, &s, id)
 	case e.Renewal != nil:
 		return r.ask(ctx, &s, id)
-	case expired && e.Closed != nil:
+	case (expired || e.Lost) && e.Closed != nil:
 		r.tell("recovery-closed")
 		return longest, nil
 	case expired:
 		r.Log.WarnContext(ctx, "the device's certificate has expired; asking to be let in again", "expired_at", id.Leaf.NotAfter.UTC())
+		return 0, r.begin(&s, true)
+	case e.Lost:
+		r.Log.WarnContext(ctx, "the server forgot the device's certificate by a restore; asking to be let in again")
 		return 0, r.begin(&s, true)
 	}
 	if due := r.Due(id.Leaf); !r.isForced() && now.Before(due) {

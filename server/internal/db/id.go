@@ -2,9 +2,20 @@ package db
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
+	"strings"
 	"time"
 )
+
+// TimeOf is the time that an id was made for, to the millisecond.
+func TimeOf(id string) time.Time {
+	b, err := hex.DecodeString(strings.ReplaceAll(id, "-", ""))
+	if err != nil || len(b) != 16 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(b[:8]) >> 16)) //nolint:gosec // 48 bits
+}
 
 // NewID makes a UUIDv7 (RFC 9562 section 5.7) for the given time. Ids of one
 // millisecond have no order among themselves, and none is needed: no order of

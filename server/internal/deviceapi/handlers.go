@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
@@ -78,6 +79,9 @@ func (a *API) heartbeat(w http.ResponseWriter, r *http.Request) {
 	if errors.Is(err, flow.ErrBusy) {
 		httpkit.RefuseFor(w, r, time.Second)
 		return
+	}
+	if errors.Is(err, device.ErrCertificate) {
+		err = a.flow.Unknown(r.Context(), id, err)
 	}
 	if err != nil {
 		a.refuse(w, r, entry, err)

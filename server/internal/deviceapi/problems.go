@@ -59,6 +59,7 @@ var translations = []struct {
 	{certs.ErrExpired, protocol.CodeCertificateExpired, false},
 	{certs.ErrNotYetValid, protocol.CodeCertificateNotYet, false},
 	{device.ErrCertificate, protocol.CodeCertificateUnknown, false},
+	{device.ErrLost, protocol.CodeCertificateLost, false},
 	{device.ErrEnrollment, protocol.CodeIdentityMismatch, false},
 	{flow.ErrIdentity, protocol.CodeIdentityMismatch, false},
 	{device.ErrUnknown, protocol.CodeDeviceUnknown, false},

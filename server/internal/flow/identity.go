@@ -69,7 +69,7 @@ func (f *Flow) placeIdentity(ctx context.Context, tx db.Tx, r *renewal) (*identi
 	if waiting >= f.settings.MaxPending {
 		return nil, enroll.ErrFull
 	}
-	action, err := identity.Action{Kind: r.Kind, RequestID: r.ID, DeviceID: r.DeviceID, SignedBy: r.SignedBy, CSRDigest: r.CSRDigest, KeyCode: r.KeyCode}.Bytes()
+	action, err := identity.Action{Kind: r.Kind, RequestID: r.ID, DeviceID: r.DeviceID, SignedBy: r.SignedBy, Lost: r.Lost, CSRDigest: r.CSRDigest, KeyCode: r.KeyCode}.Bytes()
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (f *Flow) placeIdentity(ctx context.Context, tx db.Tx, r *renewal) (*identi
 
 // recoverable holds a recovery to the time that is given for it.
 func recoverable(ctx context.Context, tx db.Tx, r *identity.Request) error {
-	if r.Kind != identity.Recovery {
+	if r.Kind != identity.Recovery || r.Lost != "" {
 		return nil
 	}
 	cert, err := pki.Get(ctx, tx, r.SignedBy)

@@ -17,23 +17,26 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
-// Recover stores the request of a device whose certificate has expired. Nothing
-// but signatures proves it: by the key of the last certificate that was accepted
-// from it, and by the new one. A person decides; the device asks after it as after
+// Recover stores the request of a device whose certificate has expired, or was lost
+// with what came after a backup. Nothing but signatures proves it: by the key of the
+// last certificate that was accepted from it, and by the new one. A person decides; the device asks after it as after
 // an enrollment, and keeps the enrollment and the counter that it has.
 func (f *Flow) Recover(ctx context.Context, source, requestID string, r *protocol.EnrollRequest) (*protocol.EnrollAnswer, error) {
+	var last lastCertificate
 	wish, req, err := readRenewal(r.Recovery, r.DeviceID, func(wish *signing.Renewal) (crypto.PublicKey, error) {
 		if !wish.Recovery || wish.RequestID != r.EnrollmentID {
 			return nil, ErrRenewal
 		}
-		return f.lastKey(ctx, wish)
+		var err error
+		last, err = f.last(ctx, wish, r.Certificate)
+		return last.key, err
 	})
 	if err != nil {
 		return nil, err
 	}
 	who := audit.Actor{Kind: audit.Device, ID: r.DeviceID, Source: source, RequestID: requestID}
 	ask := &renewal{Request: newRequest(identity.Recovery, wish, req, source), enrollmentID: wish.EnrollmentID, csr: req.DER, who: who}
-	ask.CSR = ask.csr
+	ask.CSR, ask.SignedBy, ask.Lost = ask.csr, last.onRecord, last.lost
 	var stored *identity.Request
 	err = f.d.Write(ctx, func(ctx context.Context, tx db.Tx) (err error) {
 		stored, err = f.placeIdentity(ctx, tx, ask)
@@ -48,26 +51,77 @@ func (f *Flow) Recover(ctx context.Context, source, requestID string, r *protoco
 	}, nil
 }
 
-// lastKey is the key of the last certificate that was accepted from a device, if
-// the request names that one. Whoever cannot sign with it learns nothing of the
-// device, not even whether there is one.
-func (f *Flow) lastKey(ctx context.Context, wish *signing.Renewal) (crypto.PublicKey, error) {
+// lastCertificate is what the key that signed a recovery is known by.
+type lastCertificate struct {
+	key      crypto.PublicKey
+	onRecord string // fingerprint of the one that the device goes by
+	lost     string // fingerprint of the one whose key it is, if that is not on record
+}
+
+// last is the last certificate that was accepted from a device, if the request names
+// that one, or one that a restore forgot, which comes with the request. Whoever cannot
+// sign with its key learns nothing of the device, not even whether there is one.
+func (f *Flow) last(ctx context.Context, wish *signing.Renewal, der []byte) (lastCertificate, error) {
 	c, err := device.GetCounter(ctx, f.d.Read(), wish.DeviceID)
-	if errors.Is(err, device.ErrUnknown) || err == nil && c.Fingerprint != wish.Current {
-		return nil, ErrRenewal
+	if errors.Is(err, device.ErrUnknown) {
+		return lastCertificate{}, ErrRenewal
 	}
 	if err != nil {
-		return nil, err
+		return lastCertificate{}, err
+	}
+	if c.Fingerprint != wish.Current {
+		key, err := f.lostKey(ctx, wish, der)
+		return lastCertificate{key, c.Fingerprint, wish.Current}, err
 	}
 	cert, err := pki.Get(ctx, f.d.Read(), c.Fingerprint)
 	if err != nil {
-		return nil, err
+		return lastCertificate{}, err
 	}
 	leaf, err := x509.ParseCertificate(cert.DER)
 	if err != nil {
-		return nil, err
+		return lastCertificate{}, err
 	}
-	return leaf.PublicKey, nil
+	return lastCertificate{key: leaf.PublicKey, onRecord: c.Fingerprint}, nil
+}
+
+// lostKey is the key of a certificate that a restore forgot: our authority's signature
+// on it is all that is left of it. It may have expired since.
+func (f *Flow) lostKey(ctx context.Context, wish *signing.Renewal, der []byte) (crypto.PublicKey, error) {
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, ErrRenewal
+	}
+	issuers, _ := f.pki.Issuers(certs.KindDevice)
+	now := f.d.Now()
+	id, err := certs.VerifyDevice([]*x509.Certificate{leaf}, issuers, f.pki.TrustDomain(), now)
+	if err != nil && !errors.Is(err, certs.ErrExpired) || id.DeviceID != wish.DeviceID || id.Fingerprint != wish.Current || now.After(id.NotAfter.Add(identity.Window)) {
+		return nil, ErrRenewal
+	}
+	lost, err := f.lost(ctx, id)
+	if err == nil && !lost {
+		err = ErrRenewal
+	}
+	return leaf.PublicKey, err
+}
+
+// lost reports whether a certificate of an authority of ours is of no use only because
+// the database came from a backup: it was issued before that was said, and the record
+// either does not have it, or had not seen it used. One that the record knows
+// otherwise was superseded or revoked, and leads nowhere.
+func (f *Flow) lost(ctx context.Context, id certs.Identity) (bool, error) {
+	in, err := f.d.Instance(ctx)
+	if err != nil {
+		return false, err
+	}
+	restored := db.TimeOf(in.Epoch)
+	if !id.NotBefore.Before(restored) || !restored.After(in.CreatedAt.Time()) {
+		return false, nil // issued since, or never restored
+	}
+	cert, err := pki.Get(ctx, f.d.Read(), id.Fingerprint)
+	if errors.Is(err, db.ErrNotFound) {
+		return true, nil
+	}
+	return cert.RevokedReason == pki.Restored, err
 }
 
 // Ended is what a certificate that has expired is refused with: by expired only if it
@@ -77,14 +131,25 @@ func (f *Flow) lastKey(ctx context.Context, wish *signing.Renewal) (crypto.Publi
 func (f *Flow) Ended(ctx context.Context, id certs.Identity, expired error) error {
 	c, err := device.GetCounter(ctx, f.d.Read(), id.DeviceID)
 	switch {
-	case errors.Is(err, device.ErrUnknown):
-		return expired
-	case err != nil:
+	case err != nil: // ErrUnknown, too: what a restore forgot altogether has no way back
 		return err
 	case c.Fingerprint != id.Fingerprint:
-		return device.ErrCertificate
+		return f.Unknown(ctx, id, device.ErrCertificate)
 	}
 	return expired
+}
+
+// Unknown is what a certificate that the device does not go by is refused with: as
+// lost if a restore forgot it, from which there is a way back, and by unknown otherwise.
+func (f *Flow) Unknown(ctx context.Context, id certs.Identity, unknown error) error {
+	lost, err := f.lost(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case lost:
+		return device.ErrLost
+	}
+	return unknown
 }
 
 // pollRecovery answers a device that asks after its recovery.

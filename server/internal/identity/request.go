@@ -70,7 +70,11 @@ type Action struct {
 	Kind      Kind   `json:"kind"`
 	RequestID string `json:"request_id"`
 	DeviceID  string `json:"device_id"`
-	SignedBy  string `json:"signed_by"`  // fingerprint of the certificate whose key signed
+	SignedBy  string `json:"signed_by"` // fingerprint of the certificate whose key signed
+	// Lost is the fingerprint of the certificate whose key signed in place of that one:
+	// it is of an authority of ours and not on record, since the database came from a
+	// backup. "" otherwise.
+	Lost      string `json:"lost,omitempty"`
 	CSRDigest string `json:"csr_digest"` // SHA-256 of the request in DER
 	KeyCode   string `json:"key_code"`   // of the new key
 }
@@ -92,7 +96,7 @@ func (r *Request) Live(now time.Time) State {
 
 // Same reports whether a request is the one that is stored, sent again.
 func (r *Request) Same(other *Request) bool {
-	return r.ID == other.ID && r.DeviceID == other.DeviceID && r.Kind == other.Kind && r.SignedBy == other.SignedBy && r.CSRDigest == other.CSRDigest
+	return r.ID == other.ID && r.DeviceID == other.DeviceID && r.Kind == other.Kind && r.SignedBy == other.SignedBy && r.Lost == other.Lost && r.CSRDigest == other.CSRDigest
 }
 
 // NeedsReview says whether a person must decide: by setting, for a sensitive
