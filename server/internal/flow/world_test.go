@@ -81,7 +81,7 @@ func newWorld(t *testing.T, url string, change func(*flow.Settings)) *world {
 	if change != nil {
 		change(&settings)
 	}
-	w := &world{T: t, url: url, dir: t.TempDir(), begun: new(atomic.Int64), clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}}
+	w := &world{T: t, url: url, dir: t.TempDir(), clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}}
 	w.open(settings)
 	w.must(w.migrate())
 	_, err := w.d.Begin(t.Context(), "trial")
@@ -113,6 +113,9 @@ func person(name, account, human string) authz.By {
 
 func (w *world) open(settings flow.Settings) {
 	w.Helper()
+	if w.begun == nil {
+		w.begun = new(atomic.Int64)
+	}
 	d, err := db.Open(w.Context(), db.Options{URL: w.url, Now: w.clock.Now, Hooks: db.Hooks{
 		Begin: func(context.Context) error { w.begun.Add(1); return nil },
 	}})
