@@ -192,10 +192,16 @@ func (w *World) settle() {
 // other way out. That no other device loses its certificate is seen in the end,
 // when it is not well.
 func (w *World) lostCertificate(a *agent) bool {
-	if !a.spoiled || w.clock-w.oracle.settled < time.Hour.Microseconds() {
+	if w.clock-w.oracle.settled < time.Hour.Microseconds() {
 		return false
 	}
-	return a.saw.Refusal == string(protocol.CodeCertificateUnknown) || a.saw.Refusal == string(protocol.CodeCertificateExpired)
+	switch protocol.Code(a.saw.Refusal) {
+	case protocol.CodeCertificateUnknown, protocol.CodeCertificateExpired:
+		return a.spoiled
+	case protocol.CodeIdentityMismatch: // a restore brought an earlier enrollment of the same name
+		return w.server.restores > 1
+	}
+	return false
 }
 
 // tidy is a round of an operator who wants every device back.

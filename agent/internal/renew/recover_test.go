@@ -55,6 +55,37 @@ func TestAnExpiredDeviceIsLetInAgainAfterAReview(t *testing.T) {
 	d.works()
 }
 
+// BKP-02, AGT-13: a device whose certificate a restore forgot asks for the way back
+// with it, though it is in date, and goes on at once where the server finds it again.
+func TestAForgottenCertificateLeadsToTheWayBack(t *testing.T) {
+	t.Parallel()
+	d := newDevice(t)
+	d.office.forgot, d.office.pending = true, 3
+	if code := d.beat(); code != protocol.CodeCertificateLost || !d.kept().Lost {
+		t.Fatalf("got %q, kept %+v", code, d.kept())
+	}
+	d.live(3)
+	if code, err := Waiting(d.journal.Dir(), d.kept()); err != nil || code == "" {
+		t.Fatalf("waits with %q, %v", code, err)
+	}
+	d.start()
+	if refused := d.live(8); refused != "" || d.kept().Renewal != nil || d.kept().Lost || d.kept().Slot != journal.SlotB {
+		t.Fatalf("%q, kept %+v", refused, d.kept())
+	}
+	d.works()
+
+	d = newDevice(t)
+	d.office.forgot, d.office.pending = true, 1<<30
+	d.beat()
+	d.live(2)
+	d.office.forgot = false // the right backup was found
+	d.beat()
+	d.live(2)
+	if e := d.kept(); e.Lost || e.Renewal != nil && e.Renewal.Recovery || e.Slot != journal.SlotA {
+		t.Errorf("kept %+v", e)
+	}
+}
+
 func TestPollsForAReviewAreRare(t *testing.T) {
 	t.Parallel()
 	d := expired(t)

@@ -1,6 +1,7 @@
 package renew
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -49,6 +50,7 @@ type office struct {
 	change  func(*protocol.RenewAnswer)  // of what is answered
 	result  func(*protocol.EnrollResult) // of what is answered to a poll
 	nonce   string
+	forgot  bool // the certificate on record, by a restore
 }
 
 // device is a device's disk, and what runs on it.
@@ -197,9 +199,11 @@ func (o *office) judge(leaf *x509.Certificate) protocol.Code {
 	case o.device.now.After(leaf.NotAfter):
 		return protocol.CodeCertificateUnknown
 	case o.waiting != nil && leaf.Equal(o.waiting):
-		o.current, o.waiting = o.waiting, nil
+		o.current, o.waiting, o.forgot = o.waiting, nil, false
 	case !leaf.Equal(o.current):
 		return protocol.CodeCertificateUnknown
+	case o.forgot:
+		return protocol.CodeCertificateLost
 	}
 	return ""
 }
@@ -287,6 +291,9 @@ func (o *office) recovery(body []byte) (*protocol.EnrollAnswer, error) {
 	var req protocol.EnrollRequest
 	if err := protocol.Decode(body, &req); err != nil || req.Check() != nil || req.DeviceID != "edge-1" {
 		o.t.Fatalf("the office cannot take %s: %v", body, err)
+	}
+	if !bytes.Equal(req.Certificate, o.current.Raw) {
+		o.t.Fatal("the certificate of the key does not come with the recovery")
 	}
 	r, csr := o.request(req.Recovery, true)
 	if r.RequestID != req.EnrollmentID {

@@ -428,7 +428,7 @@ var (
 		"enroll_tokens": "id", "enrollments": "id", "approvals": "id", "trust_verdicts": "device_id"}
 	columns = map[string]string{
 		"instance": "epoch = b.epoch, mark = b.mark, behind_since = b.behind_since", "devices": "state = b.state, state_reason = b.state_reason",
-		"device_counters": "counter = b.counter, gate = b.gate, epoch = b.epoch, boot_id = b.boot_id", "certificates": "revoked_at = b.revoked_at",
+		"device_counters": "fingerprint = b.fingerprint, next_fingerprint = b.next_fingerprint, counter = b.counter, gate = b.gate, epoch = b.epoch, boot_id = b.boot_id", "certificates": "revoked_at = b.revoked_at",
 		"enroll_tokens": "uses = b.uses, revoked_at = b.revoked_at", "enrollments": "state = b.state", "approvals": "state = b.state",
 		"trust_verdicts": "verdict = b.verdict, reasons = b.reasons",
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/identity"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/trust"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
@@ -22,10 +24,13 @@ import (
 func lost(w *wish) { w.Recovery = true }
 
 // recovery asks for the way back, and returns how it is asked after.
-func (a *agent) recovery(r *wish) (*agent, error) {
+func (a *agent) recovery(r *wish) (*agent, error) { return a.recoveryBy(r, nil) }
+
+// recoveryBy sends a certificate with it.
+func (a *agent) recoveryBy(r *wish, certificate []byte) (*agent, error) {
 	a.w.Helper()
 	answer, err := a.w.Recover(context.Background(), "192.0.2.9", "", &protocol.EnrollRequest{
-		Protocol: 1, EnrollmentID: r.RequestID, DeviceID: a.id, Recovery: r.body(a.w)})
+		Protocol: 1, EnrollmentID: r.RequestID, DeviceID: a.id, Recovery: r.body(a.w), Certificate: certificate})
 	if err != nil {
 		return nil, err
 	}
@@ -300,3 +305,119 @@ func TestARestoreVoidsWhatDevicesAskedFor(t *testing.T) {
 		w.must(err)
 	})
 }
+
+// der is a device's certificate, as it keeps it itself.
+func (a *agent) der() []byte {
+	a.w.Helper()
+	cert, err := pki.Get(a.w.Context(), a.w.d.Read(), a.identity.Fingerprint)
+	a.w.must(err)
+	return cert.DER
+}
+
+// BKP-02, AGT-13: what a restore forgot of a device's certificates does not shut it out,
+// and brings none back that ended: a person decides.
+func TestADeviceThatRenewedSinceTheBackupComesBackByAPersonsWord(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		a, other, replaced := w.enrolled("edge-1"), w.enrolled("edge-2"), w.enrolled("edge-3")
+		for _, one := range []*agent{a, other, replaced} {
+			w.must(one.beat())
+		}
+		w.clock.Add(time.Hour)
+		kept := replaced.renewed()
+		w.must(kept.beat())
+		restore := w.backup()
+		w.clock.Add(24 * time.Hour)
+		b := a.renewed()
+		w.must(b.beat())
+		w.clock.Add(time.Hour)
+		c := b.renewed()
+		w.must(c.beat())
+		before, newest, foreign := b.der(), c.der(), other.der()
+		w.clock.Add(time.Hour)
+		restore()
+		w.exec("DELETE FROM identity_requests WHERE device_id = 'edge-1'")
+		w.exec("DELETE FROM certificates WHERE fingerprint IN (?, ?)", b.identity.Fingerprint, c.identity.Fingerprint)
+
+		told := func(what string, who *agent, want error) {
+			t.Helper()
+			if err := who.beat(); !errors.Is(err, device.ErrCertificate) {
+				w.Fatalf("%s: the heartbeat: %v", what, err)
+			}
+			if err := w.Unknown(t.Context(), who.identity, device.ErrCertificate); !errors.Is(err, want) {
+				w.Errorf("%s is told %v, want %v", what, err, want)
+			}
+			if err := w.Ended(t.Context(), who.identity, certs.ErrExpired); !errors.Is(err, want) {
+				w.Errorf("%s, expired, is told %v, want %v", what, err, want)
+			}
+		}
+		told("before anybody said that it is a backup", c, device.ErrCertificate)
+		if _, err := c.recoveryBy(c.wish(lost), newest); !errors.Is(err, flow.ErrRenewal) {
+			w.Errorf("before anybody said so: %v", err)
+		}
+		_, err := flow.MarkRestored(t.Context(), w.d, w.outside, w.by, nil)
+		w.must(err)
+		told("the newest", c, device.ErrLost)
+		told("the one before", b, device.ErrLost)
+		told("one that is on record as replaced", replaced, device.ErrCertificate)
+		w.clock.Add(time.Hour)
+		made, err := w.pki.IssueDevice("edge-1", a.enrollmentID, a.key.Public(), w.clock.Now(), time.Hour)
+		w.must(err)
+		leaf, err := x509.ParseCertificate(made.DER)
+		w.must(err)
+		since, err := certs.VerifyDevice([]*x509.Certificate{leaf}, first(w.pki.Issuers(certs.KindDevice)), w.pki.TrustDomain(), w.clock.Now())
+		w.must(err)
+		if err := w.Unknown(t.Context(), since, device.ErrCertificate); !errors.Is(err, device.ErrCertificate) {
+			w.Errorf("one that was issued since, and is on no record: %v", err)
+		}
+
+		late, thief := *c, *c
+		thief.id, thief.enrollmentID = other.id, other.enrollmentID
+		late.identity.Fingerprint = b.identity.Fingerprint
+		for name, send := range map[string]func() error{
+			"without the certificate":  func() error { _, err := c.recovery(c.wish(lost)); return err },
+			"with another's":           func() error { _, err := c.recoveryBy(c.wish(lost), foreign); return err },
+			"with another of its own":  func() error { _, err := c.recoveryBy(c.wish(lost), before); return err },
+			"with something else":      func() error { _, err := c.recoveryBy(c.wish(lost), []byte("x")); return err },
+			"by another key":           func() error { _, err := late.recoveryBy(late.wish(lost), before); return err },
+			"by one that was replaced": func() error { _, err := replaced.recoveryBy(replaced.wish(lost), replaced.der()); return err },
+			"as another device":        func() error { _, err := thief.recoveryBy(thief.wish(lost), newest); return err },
+			"for another's enrollment": func() error { _, err := c.recoveryBy(c.wish(lost, of(other)), newest); return err },
+		} {
+			if err := send(); !errors.Is(err, flow.ErrRenewal) && !errors.Is(err, flow.ErrIdentity) && !errors.Is(err, device.ErrEnrollment) {
+				w.Errorf("%s: %v", name, err)
+			}
+		}
+		wish := c.wish(lost)
+		asks, err := c.recoveryBy(wish, newest)
+		w.must(err)
+		_, err = c.recoveryBy(wish, newest) // the answer was lost
+		w.must(err)
+		shown := w.waiting("edge-1")
+		if shown.Lost != c.identity.Fingerprint || shown.SignedBy != a.identity.Fingerprint {
+			w.Errorf("shown %+v", shown)
+		}
+		w.agree("edge-1")
+		r, err := asks.poll()
+		w.must(err)
+		if r.State != protocol.EnrollIssued {
+			w.Fatalf("answer %+v", r)
+		}
+		d := c.back(asks)
+		d.counter = max(a.counter, b.counter, c.counter)
+		d.recover(d.beat())
+		w.must(d.beat())
+		if v := w.verdict("edge-1"); v.Verdict != trust.Trusted {
+			w.Errorf("verdict %+v", v)
+		}
+		told("the lost one afterwards", c, device.ErrLost)
+		if n := w.count("certificates", "device_id = 'edge-1' AND revoked_at = 0 AND fingerprint <> ?", d.identity.Fingerprint); n != 0 {
+			w.Errorf("%d certificates are in force besides", n)
+		}
+	})
+}
+
+func first[T any](v T, _ int) T { return v }
+
+// of has a wish speak for another enrollment.
+func of(other *agent) func(*wish) { return func(w *wish) { w.EnrollmentID = other.enrollmentID } }

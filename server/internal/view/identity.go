@@ -25,6 +25,7 @@ type IdentityRequest struct {
 	KeyCode   string    `json:"key_code"`          // of the new key
 	Digest    string    `json:"digest,omitempty"`  // what a decision must name
 	SignedBy  string    `json:"signed_by"`         // fingerprint of the certificate whose key signed
+	Lost      string    `json:"lost,omitempty"`    // fingerprint of the one that signed in its place, which a restore forgot
 	ExpiredAt db.Micros `json:"certificate_ended"` // its last second
 	Source    string    `json:"source"`
 	Reason    string    `json:"reason,omitempty"`
@@ -42,7 +43,7 @@ type identityRow struct {
 
 func selectIdentities(q bun.IDB) *bun.SelectQuery {
 	return q.NewSelect().TableExpr("identity_requests AS r").
-		ColumnExpr("r.id, r.device_id, r.kind, r.state, r.key_code, r.signed_by, r.source, r.reason, r.created_at, r.expires_at").
+		ColumnExpr("r.id, r.device_id, r.kind, r.state, r.key_code, r.signed_by, r.lost, r.source, r.reason, r.created_at, r.expires_at").
 		ColumnExpr("d.name, a.digest, a.action, x.not_after").
 		Join("JOIN devices AS d ON d.device_id = r.device_id").
 		Join("LEFT JOIN approvals AS a ON a.id = r.approval_id").
@@ -95,12 +96,12 @@ func openIdentity(ctx context.Context, q bun.IDB, deviceID string, now time.Time
 func (r *identityRow) view() IdentityRequest {
 	v := IdentityRequest{
 		RequestID: r.ID, DeviceID: r.DeviceID, Name: r.Name, Kind: string(r.Kind), State: string(r.State), KeyCode: r.KeyCode, Digest: r.Digest,
-		SignedBy: r.SignedBy, ExpiredAt: r.NotAfter, Source: r.Source, Reason: r.Reason, CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt,
+		SignedBy: r.SignedBy, Lost: r.Lost, ExpiredAt: r.NotAfter, Source: r.Source, Reason: r.Reason, CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt,
 	}
 	// What is shown is read from the very bytes that are approved.
 	var action identity.Action
 	if len(r.Action) > 0 && approval.Digest(r.Action) == r.Digest && json.Unmarshal(r.Action, &action) == nil {
-		v.DeviceID, v.KeyCode, v.Kind, v.SignedBy = action.DeviceID, action.KeyCode, string(action.Kind), action.SignedBy
+		v.DeviceID, v.KeyCode, v.Kind, v.SignedBy, v.Lost = action.DeviceID, action.KeyCode, string(action.Kind), action.SignedBy, action.Lost
 	}
 	return v
 }
