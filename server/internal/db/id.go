@@ -14,7 +14,7 @@ func TimeOf(id string) time.Time {
 	if err != nil || len(b) != 16 {
 		return time.Time{}
 	}
-	return time.UnixMilli(int64(binary.BigEndian.Uint64(b[:8]) >> 16)) //nolint:gosec // 48 bits
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(b[:8]) >> 16))
 }
 
 // NewID makes a UUIDv7 (RFC 9562 section 5.7) for the given time. Ids of one
