@@ -70,7 +70,7 @@ The password is asked for, read from --password-file, or from standard input.`
 		if !authz.Role(role).Known() {
 			return usageError{errors.New("--role must be viewer, operator, approver, security or admin")}
 		}
-		password, err := p.newPassword("Password of the new account (15 characters or more): ", passwordFile)
+		password, err := p.choose(&newPassword{question: question{prompt: "Password of the new account (15 characters or more)", what: "password of the new account", flag: "--password-file", file: passwordFile}})
 		if err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ The password is asked for, read from --password-file, or from standard input.`
 	f.StringVar(&role, "role", "viewer", "viewer, operator, approver, security or admin")
 	f.BoolVar(&oneTime, "one-time-password", false, "the password is good for one sign-in, which sets another")
 	f.BoolVar(&mustPasskey, "must-passkey", false, "once the account has a passkey, its password opens nothing")
-	f.StringVar(&passwordFile, "password-file", "", "file that holds the password; - reads standard input")
+	f.StringVar(&passwordFile, "password-file", "", passwordFileHelp("the password"))
 	return c
 }
 

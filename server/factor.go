@@ -57,11 +57,13 @@ func (p *program) factorTOTP() *cobra.Command {
 			return err
 		}
 		fmt.Fprintf(p.err, "Give this to your authenticator app; it is not shown again.\n\n  secret  %s\n  link    %s\n\n", setup.Secret, setup.URI)
-		code, err := p.password("The code that it shows now: ", "")
-		if err != nil {
-			return err
-		}
-		return p.showRecovery(c, o, api, "/api/admin/totp/confirm", map[string]string{"code": code})
+		return p.untilTaken(true, func() error {
+			code, err := p.ask(question{prompt: "The code that it shows now", what: "code that the authenticator app shows"})
+			if err != nil {
+				return err
+			}
+			return p.showRecovery(c, o, api, "/api/admin/totp/confirm", map[string]string{"code": code})
+		})
 	})
 }
 

@@ -114,7 +114,7 @@ func TestSigningInFromTheCommandLine(t *testing.T) {
 	must([]string{"admin", "create", "--name", "newbie", "--role", "viewer", "--one-time-password", "--password-file", first})
 
 	environ = append(environ, "HOME="+t.TempDir())
-	must([]string{"login", "--name", "newbie", "--password-file", first}, said("a phrase of my own choosing"))
+	must([]string{"login", "--name", "newbie", "--password-file", first}, said("a slip"), said(servertest.Password+" once"), said("a phrase of my own choosing"))
 	must([]string{"session", "list"})
 	must([]string{"admin", "redeem", "--name", "guest"}, said(invited.Secret), said("a phrase of my own choosing"))
 	must([]string{"session", "list"})
@@ -125,5 +125,64 @@ func TestSigningInFromTheCommandLine(t *testing.T) {
 	must([]string{"device", "list"})
 	if code := try([]string{"admin", "list"}); code == exitOK || !strings.Contains(errOut.String(), "account:read") {
 		t.Errorf("a machine lists accounts: %d %s", code, &errOut)
+	}
+}
+
+// What works once is not used up for a new password that will not be taken.
+func TestASlipUsesNothingUp(t *testing.T) {
+	t.Parallel()
+	s := servertest.Start(t, servertest.Options{})
+	s.Person("root", "admin")
+	home := t.TempDir()
+	environ := []string{"SENTINEL_SERVER=" + s.PeopleURL, "HOME=" + home}
+	var out, errOut bytes.Buffer
+	try := func(args []string, answers ...string) int {
+		out.Reset()
+		errOut.Reset()
+		return run(t.Context(), args, strings.NewReader(strings.Join(answers, "\n")), &out, &errOut, environ)
+	}
+	must := func(args []string, answers ...string) {
+		t.Helper()
+		if code := try(args, answers...); code != exitOK {
+			t.Fatalf("%v: %d %s", args, code, &errOut)
+		}
+	}
+	file := func(name, text string) string {
+		path := filepath.Join(home, name)
+		if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	once, own := file("once", servertest.Password+" once"), file("own", "a phrase of my own choosing")
+	bad := map[string]string{"short": file("short", "a slip"), "empty": file("empty", ""), "the same": once, "missing": filepath.Join(home, "missing")}
+
+	must([]string{"login", "--name", "root"}, servertest.Password)
+	must([]string{"admin", "create", "--name", "newbie", "--one-time-password", "--password-file", once})
+	login := []string{"login", "--name", "newbie", "--password-file", once, "--new-password-file"}
+	for what, path := range bad {
+		if code := try(append(login, path)); code != exitError {
+			t.Errorf("a new password that is %s: %d", what, code)
+		}
+	}
+	must(append(login, own))
+
+	first, second := s.BreakGlass()
+	use := []string{"admin", "break-glass", "use", "--name", "root"}
+	for _, what := range []string{"short", "empty", "missing"} {
+		if code := try(append(use, "--new-password-file", bad[what]), first, second); code != exitError {
+			t.Errorf("a password for break-glass that is %s: %d", what, code)
+		}
+	}
+	if code := try(use, first, second); code != exitError || !strings.Contains(errOut.String(), "the new password was not given") {
+		t.Errorf("no password for break-glass: %d %s", code, &errOut)
+	}
+	must(use, first, second, "a slip", "another phrase of my choosing")
+	if strings.Contains(errOut.String(), "good for this once") {
+		t.Errorf("no one-time password was used: %s", &errOut)
+	}
+	must([]string{"session", "list"})
+	if code := try(use, first); code != exitError || !strings.Contains(errOut.String(), "the second code was not given") {
+		t.Errorf("one code: %d %s", code, &errOut)
 	}
 }

@@ -17,6 +17,9 @@ var (
 	ErrCode = errors.New("the code is wrong, or was used before; wait for the next one, or use a recovery code")
 )
 
+// errSamePassword says that a one-time password was to be exchanged for itself.
+var errSamePassword = &InvalidError{"password", "must be another than the one-time password"}
+
 // SecondStep is the second step of a sign-in.
 type SecondStep struct {
 	Source, RequestID, Agent string
@@ -99,7 +102,7 @@ func (s *Service) SetNewPassword(ctx context.Context, token string, in NewPasswo
 	case err != nil:
 		return "", Caller{}, err
 	case same:
-		return "", Caller{}, &InvalidError{"password", "must be another than the one-time password"}
+		return "", Caller{}, errSamePassword
 	}
 	return s.openSession(ctx, func(ctx context.Context, tx db.Tx, o *opening) error {
 		row, err := s.spendHalf(ctx, tx, half.ID, StageNewPassword)
