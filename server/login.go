@@ -79,6 +79,7 @@ type signedIn struct {
 	ExpiresAt *time.Time `json:"expires_at"`
 	Due       string     `json:"due"`
 	Me        struct {
+		Account account `json:"account"`
 		Notices []struct {
 			At     *time.Time `json:"at"`
 			Kind   string     `json:"kind"`
@@ -178,8 +179,16 @@ func (p *program) keepLogin(o *operate, api *client, name string, out *signedIn)
 	if err := files.Replace(path, append(data, '\n'), 0o600); err != nil {
 		return err
 	}
-	return o.show(map[string]any{"name": name, "server": api.server, "expires_at": out.ExpiresAt, "notices": out.Me.Notices}, func(w io.Writer) {
+	said := map[string]any{"name": name, "server": api.server, "expires_at": out.ExpiresAt, "notices": out.Me.Notices}
+	waits := out.Me.Account.Waits
+	if waits != nil {
+		said["waits"] = waits
+	}
+	return o.show(said, func(w io.Writer) {
 		row(w, "Signed in at "+api.server+" as "+name+", until "+when(out.ExpiresAt)+" at the latest.")
+		if waits != nil {
+			row(w, waits.until(name+" is a "+out.Me.Account.Role))
+		}
 		for _, n := range out.Me.Notices {
 			row(w, "Since your last sign-in: "+when(n.At)+" "+n.Kind+": "+n.Detail+" "+n.Source)
 		}

@@ -121,6 +121,34 @@ func TestSigningInFromTheCommandLine(t *testing.T) {
 	if code := try([]string{"admin", "redeem", "--name", "guest"}, said(invited.Secret), said("a phrase of my own choosing")); code == exitOK {
 		t.Error("an invitation makes two accounts")
 	}
+
+	// Rights that approve wait for another person, which is said.
+	must(login, said(servertest.Password), said(codes.Codes[4]))
+	var waiting struct {
+		Waits struct {
+			ApprovalID string `json:"approval_id"`
+		} `json:"waits"`
+	}
+	untilOthers := func(name string) {
+		t.Helper()
+		if !strings.Contains(out.String(), name+" is a viewer until another person with account:review agrees: sentinel-server approval show ") {
+			t.Errorf("that the rights wait is not said: %s", &out)
+		}
+	}
+	must([]string{"admin", "create", "--name", "ben", "--role", "approver", "--password-file", first})
+	untilOthers("ben")
+	must([]string{"admin", "create", "--name", "bea", "--role", "approver", "--password-file", first, "-o", "json"})
+	if err := json.Unmarshal(out.Bytes(), &waiting); err != nil || waiting.Waits.ApprovalID == "" {
+		t.Errorf("%s %v", &out, err)
+	}
+	must([]string{"approval", "show", waiting.Waits.ApprovalID})
+	must([]string{"admin", "invite", "--name", "bob", "--role", "approver", "-o", "json"})
+	if err := json.Unmarshal(out.Bytes(), &invited); err != nil {
+		t.Fatal(err)
+	}
+	must([]string{"admin", "redeem", "--name", "bob"}, said(invited.Secret), said("a phrase of my own choosing"))
+	untilOthers("bob")
+
 	environ = append(environ, "SENTINEL_TOKEN="+machine.Token)
 	must([]string{"device", "list"})
 	if code := try([]string{"admin", "list"}); code == exitOK || !strings.Contains(errOut.String(), "account:read") {

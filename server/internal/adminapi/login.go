@@ -65,6 +65,9 @@ func opened(token string, c *admin.Caller, err error) (*loginOut, error) {
 		return out, nil
 	}
 	out.Body.Me = new(viewMe(c))
+	if c.WaitsFor != "" {
+		out.Body.Me.Account.Waits = new(waiting(c.WaitsFor, 1))
+	}
 	return out, nil
 }
 
