@@ -91,7 +91,7 @@ func (p *program) caStop() *cobra.Command {
 			return err
 		}
 		return o.show(map[string]bool{"stopped": true}, func(w io.Writer) {
-			row(w, "Issuing is stopped on every node. To start again: sentinel-server ca start-issuing")
+			row(w, "Issuing is stopped on every node. To start again (another person must agree): sentinel-server ca start-issuing")
 		})
 	})
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit log")

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
@@ -177,7 +178,7 @@ func refusal(resp *http.Response, data []byte) error {
 		if p.Code == "fresh-sign-in-needed" {
 			return fmt.Errorf("%w; sign in again: sentinel-server login --name NAME", &p)
 		}
-		if p.Code != "forbidden" {
+		if p.Code != "forbidden" || p.Detail == approval.ErrOwn.Error() { // no role would help
 			return &p
 		}
 		return fmt.Errorf("%w; ask an admin for a role that may do this", &p)

@@ -320,7 +320,14 @@ func (p *program) statusCommand() *cobra.Command {
 		}
 		if err := o.show(report, func(w io.Writer) {
 			for _, check := range report.Checks {
-				row(w, check.Name, map[bool]string{true: "ok", false: "NOT OK"}[check.OK], check.Reason)
+				standing := "ok"
+				switch {
+				case !check.OK:
+					standing = "NOT OK"
+				case check.Reason != "":
+					standing = "warn"
+				}
+				row(w, check.Name, standing, check.Reason)
 			}
 		}); err != nil {
 			return err

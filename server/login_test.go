@@ -141,7 +141,17 @@ func TestSigningInFromTheCommandLine(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &waiting); err != nil || waiting.Waits.ApprovalID == "" {
 		t.Errorf("%s %v", &out, err)
 	}
+	must([]string{"approval", "list"})
+	if !regexp.MustCompile(` bea +root `).MatchString(out.String()) {
+		t.Errorf("whose rights wait is not said: %s", &out)
+	}
 	must([]string{"approval", "show", waiting.Waits.ApprovalID})
+	if !strings.Contains(out.String(), "nobody decides on what they asked for") {
+		t.Errorf("%s", &out)
+	}
+	if code := try([]string{"approval", "approve", waiting.Waits.ApprovalID, "--reason", "x"}); code == exitOK || strings.Contains(errOut.String(), "ask an admin") || strings.Contains(errOut.String(), "Type yes") {
+		t.Errorf("one's own: %d %s", code, &errOut)
+	}
 	must([]string{"admin", "invite", "--name", "bob", "--role", "approver", "-o", "json"})
 	if err := json.Unmarshal(out.Bytes(), &invited); err != nil {
 		t.Fatal(err)

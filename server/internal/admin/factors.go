@@ -206,7 +206,11 @@ func ResetFactors(ctx context.Context, tx db.Tx, by authz.By, accountID, reason 
 	if err := revokeAll(ctx, tx, row.ID, string(by.Kind)+":"+by.ID); err != nil {
 		return err
 	}
-	if err := notify(ctx, tx, row.ID, NoticeFactorsReset, "all factors, by "+by.ID, by.Source); err != nil {
+	what := "all factors"
+	if by.ID != "" {
+		what += ", by " + by.ID
+	}
+	if err := notify(ctx, tx, row.ID, NoticeFactorsReset, what, by.Source); err != nil {
 		return err
 	}
 	return audit.Write(ctx, tx, by.Actor, audit.Entry{Action: audit.FactorsReset, ObjectKind: "account", ObjectID: row.Name, Reason: reason})

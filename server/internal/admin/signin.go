@@ -141,7 +141,7 @@ func (s *Service) open(ctx context.Context, from origin, checked *accountRow, co
 		if err != nil || failures <= 1 { // this one is among them
 			return err
 		}
-		return notify(ctx, tx, row.ID, NoticeFailedSignIns, fmt.Sprintf("%d attempts with a wrong password", failures-1), "")
+		return notify(ctx, tx, row.ID, NoticeFailedSignIns, howMany(failures-1, "attempt")+" with a wrong password", "")
 	})
 }
 
