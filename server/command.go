@@ -241,7 +241,7 @@ func (p *program) commandList() *cobra.Command {
 	c := p.apiCommand("list", "List commands, the newest first", nil, func(c *cobra.Command, o *operate, api *client, _ []string) error {
 		q := url.Values{}
 		for name, v := range query {
-			if *v != "" {
+			if *v != "" && !(name == "state" && *v == "all") {
 				q.Set(name, *v)
 			}
 		}
@@ -258,7 +258,7 @@ func (p *program) commandList() *cobra.Command {
 		})
 	})
 	for name, help := range map[string]string{
-		"state": "review, unsigned, open, done, rejected, cancelled or expired", "device": "device_id of a target", "kind": "kind of command",
+		"state": "review, unsigned, open, done, rejected, cancelled, expired or all", "device": "device_id of a target", "kind": "kind of command",
 		"limit": "commands a page, at most 500", "after": "mark that the page before ended with",
 	} {
 		query[name] = c.Flags().String(name, "", help)

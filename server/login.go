@@ -201,7 +201,7 @@ func (p *program) logoutCommand() *cobra.Command {
 			return err
 		}
 		if path, err := p.loginPath(); err == nil {
-			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			if err := p.forgetToken(path); err != nil {
 				return err
 			}
 		}
@@ -209,6 +209,22 @@ func (p *program) logoutCommand() *cobra.Command {
 	})
 	c.GroupID = "operate"
 	return c
+}
+
+// forgetToken leaves of a sign-in where it was, for the next one.
+func (p *program) forgetToken(path string) error {
+	server := p.lastServer()
+	if server == "" {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	data, err := json.Marshal(savedLogin{Server: server})
+	if err != nil {
+		return err
+	}
+	return files.Replace(path, append(data, '\n'), 0o600)
 }
 
 // question is a secret that is needed, and how else than by typing it can be given.

@@ -104,8 +104,8 @@ func TestSigningInFromTheCommandLine(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &machine); err != nil || machine.Token == "" {
 		t.Fatalf("%s %v", &out, err)
 	}
-	if code := try([]string{"api-token", "create", "--name", "ci", "--permission", "command:review"}); code == exitOK {
-		t.Error("a machine may review")
+	if code := try([]string{"api-token", "create", "--name", "ci", "--permission", "command:review"}); code == exitOK || !strings.Contains(errOut.String(), "command:review, which only a person may use") {
+		t.Errorf("a machine may review: %s", &errOut)
 	}
 	first := filepath.Join(home, "first")
 	if err := os.WriteFile(first, []byte(servertest.Password+" once\n"), 0o600); err != nil {
@@ -159,7 +159,17 @@ func TestSigningInFromTheCommandLine(t *testing.T) {
 	must([]string{"admin", "redeem", "--name", "bob"}, said(invited.Secret), said("a phrase of my own choosing"))
 	untilOthers("bob")
 
-	environ = append(environ, "SENTINEL_TOKEN="+machine.Token)
+	// A sign-out leaves the server for the next sign-in.
+	must([]string{"logout"})
+	environ = environ[1:]
+	must([]string{"login", "--name", "guest"}, said("a phrase of my own choosing"))
+	must([]string{"session", "list"})
+
+	environ = append(environ, "SENTINEL_TOKEN=sxt_void", "SENTINEL_SERVER="+s.PeopleURL)
+	if code := try([]string{"device", "list"}); code == exitOK || !strings.Contains(errOut.String(), "the token in SENTINEL_TOKEN does not count") {
+		t.Errorf("with a token that is void: %d %s", code, &errOut)
+	}
+	environ = []string{"SENTINEL_SERVER=" + s.PeopleURL, "HOME=" + home, "SENTINEL_TOKEN=" + machine.Token}
 	must([]string{"device", "list"})
 	if code := try([]string{"admin", "list"}); code == exitOK || !strings.Contains(errOut.String(), "account:read") {
 		t.Errorf("a machine lists accounts: %d %s", code, &errOut)
