@@ -21,6 +21,12 @@ type account struct {
 	Role       string     `json:"role"`
 	Active     bool       `json:"active"`
 	SignedInAt *time.Time `json:"signed_in_at,omitempty"`
+	Waits      *waits     `json:"waits,omitempty"`
+}
+
+// until says that rights wait for another person, and where.
+func (w *waits) until(is string) string {
+	return is + " until another person with account:review agrees: sentinel-server approval show " + w.ApprovalID
 }
 
 func (p *program) adminCommand() *cobra.Command {
@@ -70,7 +76,7 @@ The password is asked for, read from --password-file, or from standard input.`
 		if !authz.Role(role).Known() {
 			return usageError{errors.New("--role must be viewer, operator, approver, security or admin")}
 		}
-		password, err := p.newPassword("Password of the new account (15 characters or more): ", passwordFile)
+		password, err := p.choose(&newPassword{question: question{prompt: "Password of the new account (15 characters or more)", what: "password of the new account", flag: "--password-file", file: passwordFile}})
 		if err != nil {
 			return err
 		}
@@ -92,6 +98,9 @@ The password is asked for, read from --password-file, or from standard input.`
 		o := &operate{program: p, output: output}
 		return o.show(made, func(w io.Writer) {
 			row(w, fmt.Sprintf("Made %s with the role %s. Sign in with: sentinel-server login --name %s", made.Name, made.Role, made.Name))
+			if made.Waits != nil {
+				row(w, made.Waits.until(made.Name+" is a "+made.Role))
+			}
 		})
 	}
 	f := c.Flags()
@@ -101,7 +110,7 @@ The password is asked for, read from --password-file, or from standard input.`
 	f.StringVar(&role, "role", "viewer", "viewer, operator, approver, security or admin")
 	f.BoolVar(&oneTime, "one-time-password", false, "the password is good for one sign-in, which sets another")
 	f.BoolVar(&mustPasskey, "must-passkey", false, "once the account has a passkey, its password opens nothing")
-	f.StringVar(&passwordFile, "password-file", "", "file that holds the password; - reads standard input")
+	f.StringVar(&passwordFile, "password-file", "", passwordFileHelp("the password"))
 	return c
 }
 
@@ -116,7 +125,13 @@ func (p *program) adminUpdate(name, short string, disabled bool) *cobra.Command 
 		if err := api.do(c.Context(), "POST", "/api/admin/accounts/"+url.PathEscape(id)+"/update", map[string]any{"disabled": disabled, "reason": reason}, &a); err != nil {
 			return err
 		}
-		return o.show(a, func(w io.Writer) { row(w, "Done.") })
+		return o.show(a, func(w io.Writer) {
+			if a.Waits != nil {
+				row(w, a.Waits.until(a.Name+" stays as it is"))
+				return
+			}
+			row(w, "Done.")
+		})
 	})
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
 	return c

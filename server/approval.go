@@ -93,7 +93,7 @@ func (p *program) approvalList() *cobra.Command {
 				if r.MayVote {
 					yours = "yes"
 				}
-				row(w, r.Title, first(r.DeviceID, r.SubjectID), r.Requester, when(r.CreatedAt), when(r.ExpiresAt), r.counted(), r.State, yours, r.ID)
+				row(w, r.Title, first(r.DeviceID, r.field("account"), r.SubjectID), r.Requester, when(r.CreatedAt), when(r.ExpiresAt), r.counted(), r.standing(), yours, r.ID)
 			}
 		})
 	})
@@ -111,6 +111,30 @@ func (r *approvalRow) counted() string {
 		text += ": " + strings.Join(r.Have, ", ")
 	}
 	return text
+}
+
+func (r *approvalRow) field(name string) string {
+	for _, f := range r.Fields {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
+}
+
+// standing is the state, with the time when what was approved takes effect.
+func (r *approvalRow) standing() string {
+	if r.State == "approved" && r.DueAt != nil {
+		return "approved, takes effect " + r.takesEffect()
+	}
+	return r.State
+}
+
+func (r *approvalRow) takesEffect() string {
+	if r.DueAt == nil {
+		return "after its delay"
+	}
+	return "at " + when(r.DueAt)
 }
 
 func (p *program) approvalShow() *cobra.Command {
@@ -176,6 +200,9 @@ func (p *program) approvalDecide(decision, short string) *cobra.Command {
 		if digest := hex.EncodeToString(sum[:]); digest != r.Digest {
 			return errors.New("the server shows other bytes than those it asks to be approved; decide nothing, and tell whoever runs it")
 		}
+		if decision == "approve" && !r.MayVote && r.WhyNot != "" { // the server would say so, after all the questions
+			return fmt.Errorf("it is not yours to approve: %s; see: sentinel-server approval show %s", r.WhyNot, r.ID)
+		}
 		if decision == "approve" {
 			if err := r.checkCode(code); err != nil {
 				return err
@@ -195,6 +222,9 @@ func (p *program) approvalDecide(decision, short string) *cobra.Command {
 		in := map[string]string{"decision": decision, "digest": r.Digest, "reason": reason}
 		if err := api.do(c.Context(), "POST", path+"/review", in, &out); err != nil {
 			return fmt.Errorf("%w; see: sentinel-server approval show %s", err, plain(args[0]))
+		}
+		if out.State == "approved" {
+			_ = api.do(c.Context(), "GET", path, nil, &r) // for the time; the decision stands
 		}
 		return o.show(out, func(w io.Writer) { row(w, decided(out.State, &r)) })
 	})
@@ -231,8 +261,11 @@ func decided(state string, r *approvalRow) string {
 	case "open":
 		return fmt.Sprintf("Your approval is recorded; %d of %d. It waits for others: sentinel-server approval show %s", len(r.Have)+1, r.Needs, r.ID)
 	case "approved":
-		return "It is approved and takes effect after its delay; until then whoever may vote can cancel it: sentinel-server approval reject " + r.ID
+		return "It is approved and takes effect " + r.takesEffect() + "; until then whoever may vote can cancel it: sentinel-server approval reject " + r.ID
 	case "executed":
+		if r.Kind == "command" {
+			return commandApproved(r.SubjectID)
+		}
 		return "It is approved and done."
 	}
 	return "It is " + state + "."

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
@@ -25,6 +26,7 @@ type client struct {
 	server string
 	token  string
 	caFile string
+	given  bool // the token is SENTINEL_TOKEN's
 	http   *http.Client
 }
 
@@ -73,7 +75,11 @@ func (p *program) newClient(server string) (*client, error) {
 		}
 	}
 	login.Server = first(server, login.Server, p.lastServer(), defaultServer)
-	return newAPIClient(login)
+	c, err := newAPIClient(login)
+	if err == nil {
+		c.given = p.env("SENTINEL_TOKEN") != ""
+	}
+	return c, err
 }
 
 // lastServer is where the last sign-in was, "" for none: whoever signs in again, or
@@ -155,7 +161,11 @@ func (c *client) call(ctx context.Context, method, path string, in, out any, any
 		return err
 	}
 	if resp.StatusCode >= 300 && !(anyStatus && json.Valid(data)) {
-		return refusal(resp, data)
+		err := refusal(resp, data)
+		if c.given && c.token != "" && errors.Is(err, errNotSignedIn) {
+			return errTokenVoid
+		}
+		return err
 	}
 	if out == nil || len(data) == 0 {
 		return nil
@@ -177,7 +187,7 @@ func refusal(resp *http.Response, data []byte) error {
 		if p.Code == "fresh-sign-in-needed" {
 			return fmt.Errorf("%w; sign in again: sentinel-server login --name NAME", &p)
 		}
-		if p.Code != "forbidden" {
+		if p.Code != "forbidden" || p.Detail == approval.ErrOwn.Error() { // no role would help
 			return &p
 		}
 		return fmt.Errorf("%w; ask an admin for a role that may do this", &p)
@@ -189,6 +199,9 @@ func refusal(resp *http.Response, data []byte) error {
 
 // errNotSignedIn is every command's answer to whoever has no session, or not any more.
 var errNotSignedIn = errors.New("not signed in; sign in: sentinel-server login --name NAME")
+
+// errTokenVoid is the same to whoever gave a token.
+var errTokenVoid = errors.New("the token in SENTINEL_TOKEN does not count: it ended, was revoked, or is another server's; see: sentinel-server api-token list")
 
 func first(values ...string) string {
 	for _, v := range values {

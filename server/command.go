@@ -110,6 +110,9 @@ func (p *program) commandSend() *cobra.Command {
 			return err
 		}
 		if wait && !dry {
+			if sent.NeedsReview {
+				fmt.Fprintln(p.err, "Command "+plain(sent.ID)+" waits for a second person: sentinel-server command approve "+plain(sent.ID))
+			}
 			return p.awaitCommand(c.Context(), o, api, sent.ID)
 		}
 		return o.show(sent, func(w io.Writer) {
@@ -193,7 +196,6 @@ func (p *program) awaitCommand(ctx context.Context, o *operate, api *client, id 
 	if f, ok := p.err.(*os.File); ok {
 		progress = term.IsTerminal(int(f.Fd()))
 	}
-	told := ""
 	for {
 		var c commandPage
 		if err := api.do(ctx, "GET", "/api/commands/"+url.PathEscape(id), nil, &c); err != nil {
@@ -201,15 +203,11 @@ func (p *program) awaitCommand(ctx context.Context, o *operate, api *client, id 
 		}
 		over := slices.Contains([]string{"done", "rejected", "cancelled", "expired"}, c.State)
 		line := fmt.Sprintf("%s: %s of %s", c.State, tally(c.Counts), counted(int64(c.Targets), "device"))
-		switch {
-		case progress:
+		if progress {
 			fmt.Fprintf(p.err, "\r\x1b[K%s", line)
 			if over {
 				fmt.Fprintln(p.err)
 			}
-		case c.WaitsFor != "" && c.WaitsFor != told && c.State == "review":
-			told = c.WaitsFor
-			fmt.Fprintln(p.err, "It waits for "+plain(told))
 		}
 		if over {
 			if err := o.show(c, func(w io.Writer) { showCommand(w, &c) }); err != nil {
@@ -243,7 +241,7 @@ func (p *program) commandList() *cobra.Command {
 	c := p.apiCommand("list", "List commands, the newest first", nil, func(c *cobra.Command, o *operate, api *client, _ []string) error {
 		q := url.Values{}
 		for name, v := range query {
-			if *v != "" {
+			if *v != "" && !(name == "state" && *v == "all") {
 				q.Set(name, *v)
 			}
 		}
@@ -260,7 +258,7 @@ func (p *program) commandList() *cobra.Command {
 		})
 	})
 	for name, help := range map[string]string{
-		"state": "review, unsigned, open, done, rejected, cancelled or expired", "device": "device_id of a target", "kind": "kind of command",
+		"state": "review, unsigned, open, done, rejected, cancelled, expired or all", "device": "device_id of a target", "kind": "kind of command",
 		"limit": "commands a page, at most 500", "after": "mark that the page before ended with",
 	} {
 		query[name] = c.Flags().String(name, "", help)
@@ -396,6 +394,9 @@ func (p *program) commandDecide(decision, short string) *cobra.Command {
 			for _, t := range s.Targets.Devices {
 				row(p.err, "  "+t.DeviceID)
 			}
+			if why := whyNotMine(c.Context(), api, cmd.ID); why != "" {
+				return fmt.Errorf("it is not yours to approve: %s", why)
+			}
 			if !yes && !p.confirm("Approve it?") {
 				return errors.New("nothing was decided; answer yes, or say --yes")
 			}
@@ -407,13 +408,37 @@ func (p *program) commandDecide(decision, short string) *cobra.Command {
 		if err := api.do(c.Context(), "POST", path+"/review", in, &out); err != nil {
 			return err
 		}
-		return o.show(out, func(w io.Writer) { row(w, "It is "+out.State+".") })
+		return o.show(out, func(w io.Writer) {
+			switch out.State {
+			case "unsigned", "open":
+				row(w, commandApproved(cmd.ID))
+			case "review":
+				row(w, "Your approval is recorded. It waits for others: sentinel-server command show "+cmd.ID)
+			default:
+				row(w, "It is "+out.State+".")
+			}
+		})
 	})
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
 	if decision == "approve" {
 		c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	}
 	return c
+}
+
+// commandApproved says what comes of a command that people agreed to.
+func commandApproved(id string) string {
+	return "It is approved; devices get it with their next heartbeat: sentinel-server command show " + id
+}
+
+// whyNotMine is why the command is not for whoever asks to approve; "" when it is, and
+// when that is not known: the server judges for itself.
+func whyNotMine(ctx context.Context, api *client, id string) string {
+	var list page[approvalRow]
+	if err := api.do(ctx, "GET", "/api/approvals?subject="+url.QueryEscape(id), nil, &list); err != nil || len(list.Items) == 0 || list.Items[0].MayVote {
+		return ""
+	}
+	return list.Items[0].WhyNot
 }
 
 func statementParameters(s *signing.CommandStatement) string {

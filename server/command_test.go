@@ -69,12 +69,16 @@ func TestCommandsFromTheCommandLine(t *testing.T) {
 	if err := json.Unmarshal([]byte(olivia.must("command", "send", "ping", "--device", "edge-1", "--param", "echo=hi there", "--reason", "look", "-o", "json")), &sent); err != nil || sent.State != "review" {
 		t.Fatalf("%+v %v", sent, err)
 	}
-	olivia.fails("permission command:review", "command", "approve", sent.ID, "--reason", "x", "--yes")
+	if code, _, errOut := olivia.run("", "command", "approve", sent.ID, "--reason", "x"); code == exitOK || strings.Contains(errOut, "Type yes") ||
+		!strings.Contains(errOut, "not yours to approve: nobody decides on what they asked for") {
+		t.Errorf("her own: %d %s", code, errOut)
+	}
+	olivia.fails("permission command:review", "command", "reject", sent.ID, "--reason", "x")
 	if code, _, errOut := ben.run("no\n", "command", "approve", sent.ID, "--reason", "fine"); code == exitOK || !strings.Contains(errOut, "olivia asks for ping echo=hi there on 1 device") {
 		t.Errorf("approved without a yes: %d %s", code, errOut)
 	}
-	if code, _, errOut := ben.run("yes\n", "command", "approve", sent.ID, "--reason", "fine"); code != exitOK {
-		t.Fatalf("approve: %s", errOut)
+	if code, out, errOut := ben.run("yes\n", "command", "approve", sent.ID, "--reason", "fine"); code != exitOK || !strings.Contains(out, "It is approved; devices get it with their next heartbeat") {
+		t.Fatalf("approve: %s %s", out, errOut)
 	}
 	op.AwaitCommand(sent.ID, "open")
 	d.ObeyUntil(func() bool { return len(d.Ran) == 1 && len(d.Results) == 0 })

@@ -55,7 +55,8 @@ type stage struct {
 	agents  []*agentProcess
 	step    int
 
-	waitingCode string // key code of the device that waits for a person
+	waitingCode string        // key code of the device that waits for a person
+	visitor     *agentProcess // and how it asks to join
 }
 
 // stepTime bounds each step; the slowest waits for a device's poll (5 s).
@@ -112,13 +113,22 @@ func (p *program) demo(ctx context.Context, agent string, once bool) (err error)
 		return nil
 	}
 	s.stayUp()
-	select {
-	case <-ctx.Done():
-		s.sayf("\nStopping; the temporary directory is removed.")
-		return nil
-	case err := <-ended:
-		ended <- nil
-		return fmt.Errorf("the server ended: %w", err)
+	visit := s.visitor.done
+	for {
+		select {
+		case <-ctx.Done():
+			s.sayf("\nStopping; the temporary directory is removed.")
+			return nil
+		case err := <-ended:
+			ended <- nil
+			return fmt.Errorf("the server ended: %w", err)
+		case err := <-visit:
+			visit <- err
+			visit = nil
+			if err := s.welcome(ctx, err); err != nil && ctx.Err() == nil {
+				s.sayf("\n%s does not join: %s", s.visitor.id, err)
+			}
+		}
 	}
 }
 
@@ -182,20 +192,27 @@ func (s *stage) signIn(ctx context.Context) error {
 		if _, err := s.server.Admin.CreateLocal(ctx, admin.NewAccount{Name: a.name, Role: a.role, Password: s.people[a.name]}); err != nil {
 			return err
 		}
-		api, err := newAPIClient(savedLogin{Server: s.server.Config.PeopleURL})
-		if err != nil {
+		if err := s.signInAs(ctx, a.name); err != nil {
 			return err
 		}
-		var out struct {
-			Token string `json:"token"`
-		}
-		if err := api.do(ctx, "POST", "/api/admin/login", map[string]string{"name": a.name, "password": s.people[a.name]}, &out); err != nil {
-			return err
-		}
-		api.token = out.Token
-		s.clients[a.name] = api
 		s.sayf("   %s (%s) signed in", a.name, a.role)
 	}
+	return nil
+}
+
+func (s *stage) signInAs(ctx context.Context, name string) error {
+	api, err := newAPIClient(savedLogin{Server: s.server.Config.PeopleURL})
+	if err != nil {
+		return err
+	}
+	var out struct {
+		Token string `json:"token"`
+	}
+	if err := api.do(ctx, "POST", "/api/admin/login", map[string]string{"name": name, "password": s.people[name]}, &out); err != nil {
+		return err
+	}
+	api.token = out.Token
+	s.clients[name] = api
 	return nil
 }
 
@@ -255,6 +272,7 @@ func (s *stage) visitors(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.visitor = a
 	err = until(ctx, func() (bool, error) {
 		s.waitingCode = keyCode.FindString(a.out.String())
 		return s.waitingCode != "", a.failed()

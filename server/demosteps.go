@@ -197,6 +197,52 @@ func (s *stage) letIn(ctx context.Context, a *agentProcess) error {
 	}
 }
 
+// welcome runs the agent of the device that waited for a person, and says who let it
+// in. It is given how asking to join ended.
+func (s *stage) welcome(ctx context.Context, ended error) error {
+	id := s.visitor.id
+	if ended != nil {
+		return fmt.Errorf("%w: %s", ended, tail(s.visitor.out.String()))
+	}
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	if err := s.signInAs(ctx, "olivia"); err != nil { // the sign-in of the steps may have ended: a person took their time
+		return err
+	}
+	var list page[approvalRow]
+	if err := s.clients["olivia"].do(ctx, "GET", "/api/approvals?state=executed", nil, &list); err != nil {
+		return err
+	}
+	who := "a person"
+	for _, r := range list.Items {
+		if r.DeviceID == id && len(r.Have) > 0 {
+			who = strings.Join(r.Have, ", ")
+		}
+	}
+	s.sayf("\n%s was let in by %s.", id, who)
+	_, err := s.runAgent(ctx, id, 1)
+	if err == nil {
+		s.sayf("It sends heartbeats now.")
+	}
+	return err
+}
+
+// runAgent starts the agent of a device that has its certificate, and waits for its
+// first heartbeats.
+func (s *stage) runAgent(ctx context.Context, id string, beats int64) (d devicePage, err error) {
+	a, err := s.startAgent(id, "", "run", "--min-interval", "1s", "--log-format", "text")
+	if err != nil {
+		return d, err
+	}
+	err = until(ctx, func() (bool, error) {
+		if d, err = s.device(ctx, id); err != nil {
+			return false, err
+		}
+		return d.Counter >= beats, a.failed()
+	})
+	return d, err
+}
+
 // failed is an error once a process has ended that should be running.
 func (a *agentProcess) failed() error {
 	select {
@@ -233,17 +279,7 @@ func (s *stage) checkCertificates(ctx context.Context) error {
 
 func (s *stage) heartbeats(ctx context.Context) error {
 	for _, id := range []string{"demo-1", "demo-2"} {
-		a, err := s.startAgent(id, "", "run", "--min-interval", "1s", "--log-format", "text")
-		if err != nil {
-			return err
-		}
-		var d devicePage
-		err = until(ctx, func() (bool, error) {
-			if d, err = s.device(ctx, id); err != nil {
-				return false, err
-			}
-			return d.Counter >= 3, a.failed()
-		})
+		d, err := s.runAgent(ctx, id, 3)
 		if err != nil {
 			return err
 		}

@@ -63,7 +63,7 @@ func (p *program) tokenCreate() *cobra.Command {
 			row(w, "token", t.Secret)
 			row(w, "valid", fmt.Sprintf("%s, until %s", counted(t.MaxUses, "use"), when(t.ExpiresAt)))
 			fmt.Fprintf(w, "\nIt is not shown again. On the device, as root (or with --state-dir and a directory of your own):\n\n%s\n", plain(t.Command))
-			fmt.Fprintln(w, "\nPasted like this the device trusts the fleet root that it is shown. Better: give it the root's\ndigest by another way than this server, with --fleet-root (see: sentinel-server fleet).")
+			fmt.Fprintln(w, "\nPasted like this the device trusts the fleet root that it is shown. Better: give it the root's\ndigest by another way than this server, with --fleet-root (on the server's host: sentinel-server keys show).")
 		})
 	})
 	f := c.Flags()
@@ -185,6 +185,7 @@ func (p *program) decide(decision, short string) *cobra.Command {
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
 	if decision == "approve" {
 		c.Flags().StringVar(&code, "key-code", "", "key code as the device prints it")
+		c.Flags().Bool("yes", false, "do not ask; it never does, since the key code is given")
 	}
 	return c
 }

@@ -27,10 +27,12 @@ func (p *program) factorList() *cobra.Command {
 	}
 	return p.apiCommand("list", "List your factors", nil, func(c *cobra.Command, o *operate, api *client, _ []string) error {
 		var f struct {
-			TOTP         bool      `json:"totp"`
-			Passkeys     []passkey `json:"passkeys"`
-			RecoveryLeft int       `json:"recovery_codes_left"`
-			MustPasskey  bool      `json:"must_passkey"`
+			TOTP         bool       `json:"totp"`
+			TOTPSince    *time.Time `json:"totp_since,omitempty"`
+			TOTPUsed     *time.Time `json:"totp_used_at,omitempty"`
+			Passkeys     []passkey  `json:"passkeys"`
+			RecoveryLeft int        `json:"recovery_codes_left"`
+			MustPasskey  bool       `json:"must_passkey"`
 		}
 		if err := api.do(c.Context(), "GET", "/api/admin/factors", nil, &f); err != nil {
 			return err
@@ -38,7 +40,7 @@ func (p *program) factorList() *cobra.Command {
 		return o.show(f, func(w io.Writer) {
 			row(w, "FACTOR", "NAME", "SINCE", "LAST USED", "ID")
 			if f.TOTP {
-				row(w, "code generator", fmt.Sprintf("%d recovery codes left", f.RecoveryLeft), "-", "-", "-")
+				row(w, "code generator", counted(int64(f.RecoveryLeft), "recovery code")+" left", when(f.TOTPSince), when(f.TOTPUsed), "-")
 			}
 			for _, k := range f.Passkeys {
 				row(w, "passkey", k.Name, when(k.CreatedAt), when(k.UsedAt), k.ID)
@@ -57,11 +59,13 @@ func (p *program) factorTOTP() *cobra.Command {
 			return err
 		}
 		fmt.Fprintf(p.err, "Give this to your authenticator app; it is not shown again.\n\n  secret  %s\n  link    %s\n\n", setup.Secret, setup.URI)
-		code, err := p.password("The code that it shows now: ", "")
-		if err != nil {
-			return err
-		}
-		return p.showRecovery(c, o, api, "/api/admin/totp/confirm", map[string]string{"code": code})
+		return p.untilTaken(true, func() error {
+			code, err := p.ask(question{prompt: "The code that it shows now", what: "code that the authenticator app shows"})
+			if err != nil {
+				return err
+			}
+			return p.showRecovery(c, o, api, "/api/admin/totp/confirm", map[string]string{"code": code})
+		})
 	})
 }
 

@@ -90,11 +90,11 @@ func (p *program) adminRedeem() *cobra.Command {
 		if name == "" {
 			return usageError{errors.New("--name is needed: the name that the invitation was written for")}
 		}
-		secret, err := p.password("Invitation: ", "")
+		secret, err := p.ask(question{prompt: "Invitation", what: "invitation"})
 		if err != nil {
 			return err
 		}
-		password, err := p.newPassword("A password of your own (15 characters or more): ", passwordFile)
+		password, err := p.choose(&newPassword{question: question{prompt: "A password of your own (15 characters or more)", what: "password of your own", flag: "--password-file", file: passwordFile}})
 		if err != nil {
 			return err
 		}
@@ -106,7 +106,7 @@ func (p *program) adminRedeem() *cobra.Command {
 		return p.keepLogin(o, api, name, &out)
 	})
 	c.Flags().StringVar(&name, "name", "", "name that the invitation was written for")
-	c.Flags().StringVar(&passwordFile, "password-file", "", "file that holds the password to set")
+	c.Flags().StringVar(&passwordFile, "password-file", "", passwordFileHelp("the password to set"))
 	return c
 }
 
@@ -189,26 +189,42 @@ see docs/accounts.md. With SQLite, stop the server first.`
 		if name == "" {
 			return usageError{errors.New("--name is needed: the account to open")}
 		}
-		first, err := p.password("One code: ", "")
+		first, err := p.ask(question{prompt: "One code", what: "first code"})
 		if err != nil {
 			return err
 		}
-		second, err := p.password("The other code: ", "")
+		second, err := p.ask(question{prompt: "The other code", what: "second code"})
 		if err != nil {
 			return err
 		}
+		next := newPassword{
+			question: question{prompt: "New password (15 characters or more)", what: "new password", flag: "--new-password-file", file: passwordFile},
+			lost:     "the codes are used up: make new ones on the server's host (admin break-glass create)",
+		}
+		// The server judges the password first: the codes are good for one use.
 		var out signedIn
 		api.token = ""
-		if err := api.do(c.Context(), "POST", "/api/admin/break-glass", map[string]string{"first": first, "second": second, "name": name}, &out); err != nil {
+		if err := p.untilTaken(passwordFile == "", func() error {
+			password, err := p.choose(&next)
+			if err != nil {
+				return err
+			}
+			in := map[string]string{"first": first, "second": second, "name": name, "new_password": password}
+			if err := api.do(c.Context(), "POST", "/api/admin/break-glass", in, &out); err != nil {
+				return err
+			}
+			next.given = password
+			return nil
+		}); err != nil {
 			return err
 		}
-		if err := p.steps(c, api, &out, "", passwordFile); err != nil {
+		if err := p.steps(c, api, &out, "", next); err != nil {
 			return err
 		}
 		return p.keepLogin(o, api, name, &out)
 	})
 	use.Flags().StringVar(&name, "name", "", "account with the role admin")
-	use.Flags().StringVar(&passwordFile, "new-password-file", "", "file that holds the password to set")
+	use.Flags().StringVar(&passwordFile, "new-password-file", "", passwordFileHelp("the password to set"))
 	c.AddCommand(create, use)
 	return c
 }

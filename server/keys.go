@@ -53,7 +53,7 @@ func (p *program) keysRequest() *cobra.Command {
 		Use: "request", Short: "Write what the fleet's owner must sign for this server",
 		RunE: p.withCore(func(c *cobra.Command, core *app.Core) error {
 			if rotate != "" {
-				return requestRotation(c, core, rotate, out, roots)
+				return p.requestRotation(c, core, rotate, out, roots)
 			}
 			request, err := core.CeremonyRequest(c.Context(), authz.Host("keys request"))
 			if err != nil {
@@ -62,7 +62,11 @@ func (p *program) keysRequest() *cobra.Command {
 			if len(request.Authorities) == 0 {
 				return errors.New("this server's authorities are signed already; nothing is to be done")
 			}
-			return writeJSON(out, request)
+			if err := writeJSON(out, request); err != nil {
+				return err
+			}
+			fmt.Fprintf(p.out, "Wrote %s; next, where the fleet's keys are kept: sentinel-server keys ceremony --request %s\n", out, out)
+			return nil
 		}),
 	}
 	c.Flags().StringVar(&out, "out", "request.json", "file to write")

@@ -35,7 +35,7 @@ type rootsFile struct {
 	FleetRoots []json.RawMessage `json:"fleet_roots"`
 }
 
-func requestRotation(c *cobra.Command, core *app.Core, word, out, roots string) error {
+func (p *program) requestRotation(c *cobra.Command, core *app.Core, word, out, roots string) error {
 	kinds, err := kindsOf(word)
 	if err != nil {
 		return err
@@ -54,7 +54,11 @@ func requestRotation(c *cobra.Command, core *app.Core, word, out, roots string) 
 	if err := writeJSON(roots, file); err != nil {
 		return err
 	}
-	return writeJSON(out, request)
+	if err := writeJSON(out, request); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.out, "Wrote %s and %s; next, where the fleet's keys are kept: sentinel-server keys ceremony --rotate --request %s --roots %s --out rotation.json\n", out, roots, out, roots)
+	return nil
 }
 
 func (p *program) holdRotation(c *cobra.Command, request ceremony.Request, dir, roots, out string, drop []string) error {

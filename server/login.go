@@ -15,7 +15,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
 // addOperate adds the commands that talk to the API.
@@ -35,16 +37,25 @@ func (p *program) loginCommand() *cobra.Command {
 		if name == "" {
 			return usageError{errors.New("--name is needed: the account to sign in with")}
 		}
-		password, err := p.password("Password: ", passwordFile)
+		password, err := p.ask(question{prompt: "Password", what: "password", flag: "--password-file", file: passwordFile})
 		if err != nil {
 			return err
 		}
+		in := map[string]string{"name": name, "password": password}
+		next := chosenAtLogin
+		next.file = newPasswordFile
+		if newPasswordFile != "" && newPasswordFile != "-" { // the server judges it before it uses up a one-time password
+			if next.given, err = p.ask(next.question); err != nil {
+				return err
+			}
+			in["new_password"] = next.given
+		}
 		var out signedIn
 		api.token = ""
-		if err := api.do(c.Context(), "POST", "/api/admin/login", map[string]string{"name": name, "password": password}, &out); err != nil {
+		if err := api.do(c.Context(), "POST", "/api/admin/login", in, &out); err != nil {
 			return err
 		}
-		if err := p.steps(c, api, &out, codeFile, newPasswordFile); err != nil {
+		if err := p.steps(c, api, &out, codeFile, next); err != nil {
 			return err
 		}
 		// The sign-in that this one replaces would live on unseen.
@@ -55,9 +66,9 @@ func (p *program) loginCommand() *cobra.Command {
 	})
 	c.GroupID = "operate"
 	c.Flags().StringVar(&name, "name", "", "account name")
-	c.Flags().StringVar(&passwordFile, "password-file", "", "file that holds the password; - reads standard input")
-	c.Flags().StringVar(&codeFile, "code-file", "", "file that holds the code of the second step, or a recovery code")
-	c.Flags().StringVar(&newPasswordFile, "new-password-file", "", "file that holds the password to set when yours is a one-time password")
+	c.Flags().StringVar(&passwordFile, "password-file", "", passwordFileHelp("the password"))
+	c.Flags().StringVar(&codeFile, "code-file", "", "file that holds the code of the second step, or a recovery code (mode 0600)")
+	c.Flags().StringVar(&newPasswordFile, "new-password-file", "", passwordFileHelp("the password to set when yours is a one-time password"))
 	c.Flags().StringVar(&caFile, "ca-file", "", "certificate of the authority that the server's own is from, on its people side (PEM)")
 	return c
 }
@@ -68,6 +79,7 @@ type signedIn struct {
 	ExpiresAt *time.Time `json:"expires_at"`
 	Due       string     `json:"due"`
 	Me        struct {
+		Account account `json:"account"`
 		Notices []struct {
 			At     *time.Time `json:"at"`
 			Kind   string     `json:"kind"`
@@ -77,33 +89,48 @@ type signedIn struct {
 	} `json:"me"`
 }
 
-// steps takes the steps that a sign-in still misses.
-func (p *program) steps(c *cobra.Command, api *client, out *signedIn, codeFile, newPasswordFile string) error {
+// steps takes the steps that a sign-in still misses. What a person typed and the
+// server does not take is asked for again: the step waits for ten minutes, and what led
+// to it may be used up.
+func (p *program) steps(c *cobra.Command, api *client, out *signedIn, codeFile string, next newPassword) error {
 	for range 2 {
-		step := map[string]string{}
-		path := "/api/admin/login/"
+		var path, member string
+		var answer func() (string, error)
+		again := false
 		switch out.Due {
 		case "":
 			return nil
 		case "second-factor":
-			code, err := p.password("Code of your code generator, or a recovery code: ", codeFile)
-			if err != nil {
-				return err
+			path, member, again = "/api/admin/login/second-step", "code", codeFile == ""
+			answer = func() (string, error) {
+				return p.ask(question{prompt: "Code of your code generator, or a recovery code", what: "code", flag: "--code-file", file: codeFile})
 			}
-			path, step["code"] = path+"second-step", code
 		case "new-password":
-			fmt.Fprintln(p.err, "Your password was good for this once. Choose one of your own.")
-			password, err := p.newPassword("New password (15 characters or more): ", newPasswordFile)
-			if err != nil {
-				return err
+			path, member, again = "/api/admin/login/new-password", "password", next.file == ""
+			if next.given == "" && next.before != "" {
+				fmt.Fprintln(p.err, next.before)
 			}
-			path, step["password"] = path+"new-password", password
+			answer = func() (string, error) { return p.choose(&next) }
 		default:
 			return fmt.Errorf("the server asks for a step that this program does not know (%s); use one of the server's version", out.Due)
 		}
 		api.token = out.Token
-		*out = signedIn{}
-		if err := api.do(c.Context(), "POST", path, step, out); err != nil {
+		err := p.untilTaken(again, func() error {
+			text, err := answer()
+			if err != nil {
+				return err
+			}
+			var done signedIn
+			if err := api.do(c.Context(), "POST", path, map[string]string{member: text}, &done); err != nil {
+				return err
+			}
+			*out = done
+			return nil
+		})
+		if err != nil && member == "password" && next.lost != "" {
+			return fmt.Errorf("%w; %s", err, next.lost)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -111,6 +138,28 @@ func (p *program) steps(c *cobra.Command, api *client, out *signedIn, codeFile, 
 		return errors.New("the sign-in does not come to an end; sign in again")
 	}
 	return nil
+}
+
+// maxSlips bounds how often a person is asked for the same thing.
+const maxSlips = 10
+
+// untilTaken does f, and does it again after an answer that the server did not take,
+// which it says. When there is no other answer, that is the error.
+func (p *program) untilTaken(again bool, f func() error) error {
+	var slip error
+	for range maxSlips {
+		err := f()
+		problem, refused := errors.AsType[*protocol.Problem](err)
+		switch {
+		case slip != nil && errors.Is(err, errNothingGiven):
+			return slip
+		case err == nil || !again || !refused || problem.Code != httpkit.CodeInvalid && problem.Code != httpkit.CodeWrongCode:
+			return err
+		}
+		slip = err
+		fmt.Fprintln(p.err, plain(err.Error())+". Once more.")
+	}
+	return slip
 }
 
 // keepLogin saves a sign-in for the commands after it, and tells what happened to the
@@ -130,8 +179,16 @@ func (p *program) keepLogin(o *operate, api *client, name string, out *signedIn)
 	if err := files.Replace(path, append(data, '\n'), 0o600); err != nil {
 		return err
 	}
-	return o.show(map[string]any{"name": name, "server": api.server, "expires_at": out.ExpiresAt, "notices": out.Me.Notices}, func(w io.Writer) {
+	said := map[string]any{"name": name, "server": api.server, "expires_at": out.ExpiresAt, "notices": out.Me.Notices}
+	waits := out.Me.Account.Waits
+	if waits != nil {
+		said["waits"] = waits
+	}
+	return o.show(said, func(w io.Writer) {
 		row(w, "Signed in at "+api.server+" as "+name+", until "+when(out.ExpiresAt)+" at the latest.")
+		if waits != nil {
+			row(w, waits.until(name+" is a "+out.Me.Account.Role))
+		}
 		for _, n := range out.Me.Notices {
 			row(w, "Since your last sign-in: "+when(n.At)+" "+n.Kind+": "+n.Detail+" "+n.Source)
 		}
@@ -144,7 +201,7 @@ func (p *program) logoutCommand() *cobra.Command {
 			return err
 		}
 		if path, err := p.loginPath(); err == nil {
-			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			if err := p.forgetToken(path); err != nil {
 				return err
 			}
 		}
@@ -154,16 +211,47 @@ func (p *program) logoutCommand() *cobra.Command {
 	return c
 }
 
-// password reads a secret without showing it: from a file, from standard input,
-// or from the terminal.
-func (p *program) password(prompt, file string) (string, error) {
-	if file != "" && file != "-" {
-		data, err := files.ReadPrivate(file, 4<<10)
-		return strings.TrimRight(string(data), "\r\n"), err
+// forgetToken leaves of a sign-in where it was, for the next one.
+func (p *program) forgetToken(path string) error {
+	server := p.lastServer()
+	if server == "" {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil
 	}
-	if in, ok := p.in.(*os.File); ok && file == "" && term.IsTerminal(int(in.Fd())) {
-		fmt.Fprint(p.err, prompt)
-		data, err := term.ReadPassword(int(in.Fd()))
+	data, err := json.Marshal(savedLogin{Server: server})
+	if err != nil {
+		return err
+	}
+	return files.Replace(path, append(data, '\n'), 0o600)
+}
+
+// question is a secret that is needed, and how else than by typing it can be given.
+type question struct {
+	prompt string // at a terminal
+	what   string // in an error
+	flag   string // that names a file with it; "": there is none
+	file   string // what the flag says
+}
+
+// errNothingGiven is the end of the input where an answer was needed.
+var errNothingGiven = errors.New("was not given")
+
+// ask reads a secret without showing it: from a file, from standard input, or from the
+// terminal.
+func (p *program) ask(q question) (string, error) {
+	if q.file != "" && q.file != "-" {
+		data, err := files.ReadPrivate(q.file, 4<<10)
+		text := strings.TrimRight(string(data), "\r\n")
+		if err == nil && text == "" {
+			err = fmt.Errorf("the %s %w: %s is empty", q.what, errNothingGiven, q.file)
+		}
+		return text, err
+	}
+	if p.atTerminal() && q.file == "" {
+		fmt.Fprint(p.err, q.prompt+": ")
+		data, err := term.ReadPassword(int(p.in.(*os.File).Fd()))
 		fmt.Fprintln(p.err)
 		return string(data), err
 	}
@@ -175,24 +263,62 @@ func (p *program) password(prompt, file string) (string, error) {
 		return "", err
 	}
 	line = strings.TrimRight(line, "\r\n")
-	if line == "" {
-		return "", errors.New("no password was given; type it, pipe it in, or use --password-file")
+	switch {
+	case line != "":
+		return line, nil
+	case q.flag == "":
+		return "", fmt.Errorf("the %s %w; type it, or pipe it in", q.what, errNothingGiven)
 	}
-	return line, nil
+	return "", fmt.Errorf("the %s %w; type it, pipe it in, or use %s", q.what, errNothingGiven, q.flag)
 }
 
-// newPassword is password, asked for twice at a terminal: nobody sees what they
-// typed, and a slip would lock the account.
-func (p *program) newPassword(prompt, file string) (string, error) {
-	chosen, err := p.password(prompt, file)
-	if in, ok := p.in.(*os.File); err != nil || !ok || file != "" || !term.IsTerminal(int(in.Fd())) {
-		return chosen, err
+func (p *program) atTerminal() bool {
+	in, ok := p.in.(*os.File)
+	return ok && term.IsTerminal(int(in.Fd()))
+}
+
+// newPassword is a password that is to be set.
+type newPassword struct {
+	question
+	given  string // read already, and not refused yet
+	before string // what a person is told first
+	lost   string // what it means when none is set
+}
+
+var chosenAtLogin = newPassword{
+	question: question{prompt: "New password (15 characters or more)", what: "new password", flag: "--new-password-file"},
+	before:   "Your password was good for this once. Choose one of your own.",
+	lost:     "the one-time password is used up: an admin has to set another",
+}
+
+// choose asks for a password that is to be set, twice at a terminal: nobody sees what
+// they typed, and a slip would lock the account.
+func (p *program) choose(n *newPassword) (string, error) {
+	if n.given != "" {
+		given := n.given
+		n.given = ""
+		return given, nil
 	}
-	again, err := p.password("Once more: ", "")
-	if err == nil && again != chosen {
-		err = errors.New("the two passwords are not the same; try again")
+	for range maxSlips {
+		chosen, err := p.ask(n.question)
+		if err != nil || n.file != "" || !p.atTerminal() {
+			return chosen, err
+		}
+		if chosen == "" {
+			fmt.Fprintln(p.err, "Nothing was typed.")
+			continue
+		}
+		again, err := p.ask(question{prompt: "Once more", what: n.what})
+		if err != nil || again == chosen {
+			return chosen, err
+		}
+		fmt.Fprintln(p.err, "The two passwords are not the same.")
 	}
-	return chosen, err
+	return "", errors.New("no password was typed twice alike; try again")
+}
+
+func passwordFileHelp(what string) string {
+	return "file that holds " + what + " (mode 0600: for nobody but you); - reads standard input"
 }
 
 func (p *program) statusCommand() *cobra.Command {
@@ -210,7 +336,14 @@ func (p *program) statusCommand() *cobra.Command {
 		}
 		if err := o.show(report, func(w io.Writer) {
 			for _, check := range report.Checks {
-				row(w, check.Name, map[bool]string{true: "ok", false: "NOT OK"}[check.OK], check.Reason)
+				standing := "ok"
+				switch {
+				case !check.OK:
+					standing = "NOT OK"
+				case check.Reason != "":
+					standing = "warn"
+				}
+				row(w, check.Name, standing, check.Reason)
 			}
 		}); err != nil {
 			return err

@@ -78,7 +78,7 @@ func TestStatusSaysHowTheDeviceStandsAndWhatToDo(t *testing.T) {
 			[]string{"enrolled", "edge-1", "https://s.test:8443", "valid until", "trusted on first use", "accepted 2026-05-01 12:00:00 UTC (1m0s ago), counter 7", "version 1"}},
 		"not heard yet": {time.Hour, nil, ExitOK, []string{"none was accepted yet", "sentinel-agent run"}},
 		"enrolling":     {time.Hour, func(s *journal.State) { s.Enrolled = nil }, ExitNotEnrolled, []string{"enrolling", "Key code", "approve the key code"}},
-		"revoked":       {time.Hour, refused(protocol.CodeDeviceRevoked), ExitRefused, []string{"device-revoked since 2026-05-01", "revoked for good", "State           revoked\n"}},
+		"revoked":       {time.Hour, refused(protocol.CodeDeviceRevoked), ExitRefused, []string{"device-revoked since 2026-05-01", "revoked for good", "State           revoked\n", "REVOKED, would have ended 2026-"}},
 		"suspended":     {time.Hour, refused(protocol.CodeDeviceSuspended), ExitRefused, []string{"device-suspended", "lift the suspension", "State           suspended\n"}},
 		"held":          {time.Hour, refused(protocol.CodeDeviceHeld), ExitRefused, []string{"device-held", "resync", "State           held\n"}},
 		"refused anew":  {time.Hour, refused("of-a-newer-server"), ExitRefused, []string{"of-a-newer-server", "ask an operator", "State           enrolled\n"}},
@@ -102,6 +102,9 @@ func TestStatusSaysHowTheDeviceStandsAndWhatToDo(t *testing.T) {
 				if !strings.Contains(out.String(), want) {
 					t.Errorf("nothing of %q in\n%s", want, out.String())
 				}
+			}
+			if st.State == Revoked && strings.Contains(out.String(), "Next renewal") {
+				t.Errorf("a revoked certificate is to be renewed:\n%s", out.String())
 			}
 		})
 	}

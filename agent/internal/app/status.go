@@ -248,11 +248,14 @@ func (st *Status) Print(w io.Writer, now time.Time) error {
 	}
 	if c := st.Certificate; c != nil {
 		word := "valid until"
-		if c.Expired {
+		switch {
+		case st.State == Revoked:
+			word = "REVOKED, would have ended"
+		case c.Expired:
 			word = "EXPIRED at"
 		}
 		row("Certificate", "%s %s", word, stamp(c.NotAfter))
-		if st.Renewal == nil && !c.Expired {
+		if st.Renewal == nil && !c.Expired && st.State != Revoked {
 			row("Next renewal", "%s", stamp(c.RenewAt))
 		}
 	}

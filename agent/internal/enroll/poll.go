@@ -62,7 +62,7 @@ func (e *enrollment) submit(ctx context.Context) error {
 
 func (e *enrollment) askForReview() {
 	e.tellf("Key code: %s", e.code)
-	e.tellf("The reviewer compares this code with the one in `sentinel-server enrollment list` before approving.")
+	e.tellf("Read this code to the reviewer, who needs it to let this device in.")
 	e.tellf("Waiting for the decision (until %s). You may stop this and run it again later.", e.until.UTC().Format("2006-01-02 15:04 UTC"))
 }
 

@@ -320,6 +320,16 @@ func (s *Service) List(ctx context.Context, after string, limit int) ([]Account,
 	return accounts, next, nil
 }
 
+// checkNext judges a password that is to be set in a later step, so that nothing that
+// works once is used up for one that will not be taken. "" is not known yet.
+func (s *Service) checkNext(password, name string) error {
+	if password == "" {
+		return nil
+	}
+	name, _ = normalName(name)
+	return checkPassword(password, name, s.settings.MinPassword)
+}
+
 func (s *Service) newHash(ctx context.Context, password, name string) (string, error) {
 	if err := checkPassword(password, name, s.settings.MinPassword); err != nil {
 		return "", err

@@ -63,13 +63,18 @@ type Breaking struct {
 	Via                      Via    // "" is ViaProgram
 	First, Second            string // in either order
 	Name                     string // of the account to open
+	NewPassword              string // to be set in the step after; "": it is not known yet
 }
 
 // BreakGlass opens an account with the role admin without its password or factors:
 // those are void, its sessions end, and the session that comes back is good for
-// setting a new password. It happens once, and every admin is told. It refuses with
-// ErrBreakGlass or a *ThrottledError.
+// setting a new password. It happens once, and every admin is told. A new password
+// that could not be set is an *InvalidError, and leaves the codes as they were. It
+// refuses with ErrBreakGlass or a *ThrottledError.
 func (s *Service) BreakGlass(ctx context.Context, in Breaking) (string, Caller, error) {
+	if err := s.checkNext(in.NewPassword, in.Name); err != nil {
+		return "", Caller{}, err
+	}
 	from := (&Attempt{Source: in.Source, RequestID: in.RequestID, Agent: in.Agent, Via: in.Via}).from()
 	if err := s.take(ctx, func(ctx context.Context, tx db.Tx) (time.Duration, error) {
 		return takeAttempt(ctx, tx, byBreakGlass, sourceOf(in.Source))

@@ -60,6 +60,9 @@ func TestBreakingTheGlass(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
+		if _, _, err := w.BreakGlass(ctx, Breaking{Source: "192.0.2.66", First: a, Second: b, Name: "root", NewPassword: "too short"}); !errors.As(err, &invalid) {
+			t.Errorf("for a password that will not be taken: %v", err)
+		}
 		half, c, err := use(strings.ToUpper(b), " "+a, "Root") // in either order, however written
 		if err != nil || c.Session.Stage != StageNewPassword || c.Account.Name != "root" {
 			t.Fatalf("%+v %v", c.Session, err)

@@ -24,6 +24,9 @@ type Caller struct {
 	// Notices are what happened to the account since its sign-in before this one, the
 	// newest first. They come with a sign-in, and with every request of the console.
 	Notices []Notice
+	// WaitsFor is the approval that the account's rights wait for, as Redeem asked for it;
+	// "" is none.
+	WaitsFor string
 
 	idle time.Duration
 }

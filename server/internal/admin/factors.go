@@ -20,6 +20,8 @@ var (
 // Factors are what an account proves itself with beside its password.
 type Factors struct {
 	TOTP         bool
+	TOTPSince    time.Time // when it was first shown a code of; zero without one
+	TOTPUsed     time.Time // the time of the last code that was taken, to its step of 30 s
 	Passkeys     []Passkey
 	RecoveryLeft int
 	MustPasskey  bool // a password opens nothing once there is a passkey
@@ -54,11 +56,25 @@ func (s *Service) Factors(ctx context.Context, by authz.By) (Factors, error) {
 		return Factors{}, err
 	}
 	keys, err := passkeysOf(ctx, s.d.Read(), row.ID)
+	if err != nil {
+		return Factors{}, err
+	}
 	f := Factors{TOTP: has.totp, RecoveryLeft: has.recovery, MustPasskey: s.mustPasskey(row), Passkeys: []Passkey{}}
 	for i := range keys {
 		f.Passkeys = append(f.Passkeys, keys[i].passkey())
 	}
-	return f, err
+	if has.totp {
+		t, err := totpOf(ctx, s.d.Read(), row.ID)
+		if errors.Is(err, ErrNoFactor) { // taken away meanwhile
+			f.TOTP = false
+			return f, nil
+		}
+		if err != nil {
+			return Factors{}, err
+		}
+		f.TOTPSince, f.TOTPUsed = t.ConfirmedAt.Time(), time.Unix(t.LastStep*totpPeriod, 0).UTC()
+	}
+	return f, nil
 }
 
 // StartTOTP makes the secret of a code generator. It counts for nothing until a code
@@ -211,7 +227,11 @@ func ResetFactors(ctx context.Context, tx db.Tx, by authz.By, accountID, reason 
 	if err := revokeAll(ctx, tx, row.ID, string(by.Kind)+":"+by.ID); err != nil {
 		return err
 	}
-	if err := notify(ctx, tx, row.ID, NoticeFactorsReset, "all factors, by "+by.ID, by.Source); err != nil {
+	what := "all factors"
+	if by.ID != "" {
+		what += ", by " + by.ID
+	}
+	if err := notify(ctx, tx, row.ID, NoticeFactorsReset, what, by.Source); err != nil {
 		return err
 	}
 	return audit.Write(ctx, tx, by.Actor, audit.Entry{Action: audit.FactorsReset, ObjectKind: "account", ObjectID: row.Name, Reason: reason})

@@ -130,6 +130,7 @@ func (s *Service) Redeem(ctx context.Context, in Redeeming) (string, Caller, err
 	if err != nil {
 		return "", Caller{}, err
 	}
+	waits := ""
 	token, c, err := s.openSession(ctx, func(ctx context.Context, tx db.Tx, o *opening) error {
 		row, err := s.spendInvitation(ctx, tx, secret, name)
 		if err != nil {
@@ -149,7 +150,7 @@ func (s *Service) Redeem(ctx context.Context, in Redeeming) (string, Caller, err
 			return err
 		}
 		inviter := authz.By{Actor: audit.Actor{Kind: audit.Person, ID: row.Inviter.Name}, AccountID: row.Inviter.ID, Person: row.Inviter.Person}
-		if _, err := s.askFirst(ctx, tx, inviter, account.account(), invited, adds, "invited by "+row.Inviter.Name); err != nil {
+		if waits, err = s.askFirst(ctx, tx, inviter, account.account(), invited, adds, "invited by "+row.Inviter.Name); err != nil {
 			return err
 		}
 		o.origin, o.account, o.method, o.stage = from, account, ByInvitation, StageFull
@@ -162,6 +163,7 @@ func (s *Service) Redeem(ctx context.Context, in Redeeming) (string, Caller, err
 	if errors.Is(err, ErrInvitation) || errors.Is(err, ErrNameTaken) {
 		return "", Caller{}, errors.Join(ErrInvitation, s.refused(ctx, from, "", "invitation"))
 	}
+	c.WaitsFor = waits
 	return token, c, err
 }
 

@@ -66,7 +66,7 @@ func (s *Service) CreateAPIToken(ctx context.Context, by authz.By, n NewAPIToken
 	}
 	for _, p := range permissions {
 		if !p.ForMachines() {
-			return APIToken{}, "", &InvalidError{"permissions", "include one that only a person may use"}
+			return APIToken{}, "", &InvalidError{"permissions", "include " + string(p) + ", which only a person may use"}
 		}
 	}
 	secret := newSecret()

@@ -1,6 +1,9 @@
 package admin
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // NoticeKind is a sort of thing that an owner is told.
 type NoticeKind string
@@ -26,6 +29,14 @@ type Notice struct {
 	Kind   NoticeKind
 	Detail string
 	Source string // "" when it was not the account's own doing
+}
+
+// howMany is a number with its noun, which takes an s.
+func howMany(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
 }
 
 const (

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
@@ -16,6 +15,9 @@ var (
 	// ErrCode says that a code is wrong, or was used.
 	ErrCode = errors.New("the code is wrong, or was used before; wait for the next one, or use a recovery code")
 )
+
+// errSamePassword says that a one-time password was to be exchanged for itself.
+var errSamePassword = &InvalidError{"password", "must be another than the one-time password"}
 
 // SecondStep is the second step of a sign-in.
 type SecondStep struct {
@@ -53,7 +55,7 @@ func (s *Service) SecondStep(ctx context.Context, token string, in SecondStep) (
 		if err != nil || failures <= 1 {
 			return err
 		}
-		return notify(ctx, tx, row.AccountID, NoticeFailedCodes, fmt.Sprintf("%d wrong codes after a right password", failures-1), "")
+		return notify(ctx, tx, row.AccountID, NoticeFailedCodes, howMany(failures-1, "wrong code")+" after a right password", "")
 	})
 	if errors.Is(err, ErrCode) {
 		err = errors.Join(ErrCode, s.refused(ctx, from, half.Account.Name, "second-step"))
@@ -70,7 +72,7 @@ func (s *Service) spendCode(ctx context.Context, tx db.Tx, accountID, code, sour
 	if err != nil {
 		return "", err
 	}
-	return ByRecovery, notify(ctx, tx, accountID, NoticeRecoveryUsed, fmt.Sprintf("%d recovery codes are left", left), source)
+	return ByRecovery, notify(ctx, tx, accountID, NoticeRecoveryUsed, howMany(left, "recovery code")+" left", source)
 }
 
 // NewPassword exchanges a one-time password.
@@ -99,7 +101,7 @@ func (s *Service) SetNewPassword(ctx context.Context, token string, in NewPasswo
 	case err != nil:
 		return "", Caller{}, err
 	case same:
-		return "", Caller{}, &InvalidError{"password", "must be another than the one-time password"}
+		return "", Caller{}, errSamePassword
 	}
 	return s.openSession(ctx, func(ctx context.Context, tx db.Tx, o *opening) error {
 		row, err := s.spendHalf(ctx, tx, half.ID, StageNewPassword)

@@ -236,6 +236,14 @@ func TestAOneTimePasswordIsGoodForOneSignIn(t *testing.T) {
 		if err != nil || !made.OneTime {
 			t.Fatal(err)
 		}
+		var invalid *InvalidError
+		for _, bad := range []string{"short", goodPassword} { // it is not used up for these
+			at := attempt("new", goodPassword)
+			at.NewPassword = bad
+			if _, _, err := w.SignIn(ctx, at); !errors.As(err, &invalid) {
+				t.Errorf("%q as the one to come: %v", bad, err)
+			}
+		}
 		half, c := w.signIn("new")
 		if c.Session.Stage != StageNewPassword {
 			t.Fatalf("stage %s", c.Session.Stage)
@@ -250,7 +258,6 @@ func TestAOneTimePasswordIsGoodForOneSignIn(t *testing.T) {
 			t.Errorf("a second time: %v", err)
 		}
 		set := NewPassword{Source: "192.0.2.7", RequestID: "r3"}
-		var invalid *InvalidError
 		for _, bad := range []string{"short", goodPassword} {
 			set.Password = bad
 			if _, _, err := w.SetNewPassword(ctx, half, set); !errors.As(err, &invalid) {

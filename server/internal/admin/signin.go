@@ -27,6 +27,8 @@ type Attempt struct {
 	Via       Via    // what the token is to travel in; "" is ViaProgram
 	Name      string
 	Password  string
+
+	NewPassword string // to be set in a later step, if the password is a one-time password; "": it is not known yet
 }
 
 func (at *Attempt) from() origin {
@@ -44,11 +46,18 @@ type origin struct {
 }
 
 // SignIn opens a session and returns the token that carries it, the only time
-// that it is known. The session's Stage says whether a step is still due. It refuses
-// with ErrSignIn or a *ThrottledError. An account that does not exist costs the same
+// that it is known. The session's Stage says whether a step is still due. A new
+// password that could not be set is an *InvalidError, before anything is looked up or
+// used. It refuses with ErrSignIn or a *ThrottledError. An account that does not exist costs the same
 // work as one that does, and its name is not written anywhere: people type their
 // passwords there.
 func (s *Service) SignIn(ctx context.Context, at Attempt) (string, Caller, error) {
+	if err := s.checkNext(at.NewPassword, at.Name); err != nil {
+		return "", Caller{}, err
+	}
+	if at.NewPassword != "" && at.NewPassword == at.Password {
+		return "", Caller{}, errSamePassword
+	}
 	from := at.from()
 	name, isName := normalName(at.Name) // "" for what is no name: those share one count
 	row, err := accountBy(ctx, s.d.Read(), "name", name)
@@ -132,7 +141,7 @@ func (s *Service) open(ctx context.Context, from origin, checked *accountRow, co
 		if err != nil || failures <= 1 { // this one is among them
 			return err
 		}
-		return notify(ctx, tx, row.ID, NoticeFailedSignIns, fmt.Sprintf("%d attempts with a wrong password", failures-1), "")
+		return notify(ctx, tx, row.ID, NoticeFailedSignIns, howMany(failures-1, "attempt")+" with a wrong password", "")
 	})
 }
 

@@ -22,6 +22,7 @@ type Issuers interface {
 type RevocationList struct {
 	Authority   string    `json:"authority" doc:"root, device or server."`
 	State       string    `json:"state,omitempty" doc:"Of the authority."`
+	Certificate []byte    `json:"certificate" doc:"The authority's certificate: DER in base64."`
 	Fingerprint string    `json:"fingerprint" doc:"SHA-256 of the authority's certificate."`
 	Path        string    `json:"path" doc:"Where the list is served."`
 	Number      int64     `json:"number"`

@@ -8,6 +8,8 @@ import (
 // Factors are what an account proves itself with beside its password.
 type Factors struct {
 	TOTP         bool      `json:"totp" doc:"A code generator is in use."`
+	TOTPSince    time.Time `json:"totp_since,omitzero" doc:"Since when it is in use."`
+	TOTPUsed     time.Time `json:"totp_used_at,omitzero" doc:"Time of the last code that was taken, to 30 seconds."`
 	Passkeys     []Passkey `json:"passkeys" nullable:"false"`
 	RecoveryLeft int       `json:"recovery_codes_left"`
 	MustPasskey  bool      `json:"must_passkey" doc:"Once there is a passkey, the password opens nothing."`
@@ -28,7 +30,7 @@ func (a *API) factors(ctx context.Context, _ *struct{}) (*factorsOut, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &factorsOut{Factors{TOTP: f.TOTP, RecoveryLeft: f.RecoveryLeft, MustPasskey: f.MustPasskey, Passkeys: []Passkey{}}}
+	out := &factorsOut{Factors{TOTP: f.TOTP, TOTPSince: f.TOTPSince, TOTPUsed: f.TOTPUsed, RecoveryLeft: f.RecoveryLeft, MustPasskey: f.MustPasskey, Passkeys: []Passkey{}}}
 	for _, k := range f.Passkeys {
 		out.Body.Passkeys = append(out.Body.Passkeys, Passkey(k))
 	}

@@ -88,6 +88,8 @@ type breakGlassIn struct {
 		First  string `json:"first" maxLength:"128" secret:"true" doc:"One of the two sealed codes."`
 		Second string `json:"second" maxLength:"128" secret:"true" doc:"The other."`
 		Name   string `json:"name" maxLength:"64" doc:"Account with the role admin that is opened."`
+
+		NewPassword string `json:"new_password,omitempty" maxLength:"256" secret:"true" doc:"The password that the step new-password will set. One that would not be taken is refused before the codes are used up."`
 	}
 }
 
@@ -95,7 +97,7 @@ func (a *API) breakGlass(ctx context.Context, in *breakGlassIn) (*loginOut, erro
 	from := originOf(ctx)
 	token, c, err := a.deps.SignIns.BreakGlass(ctx, admin.Breaking{
 		Source: from.source, RequestID: httpkit.RequestID(ctx), Agent: from.agent, Via: admin.ViaProgram,
-		First: in.Body.First, Second: in.Body.Second, Name: in.Body.Name,
+		First: in.Body.First, Second: in.Body.Second, Name: in.Body.Name, NewPassword: in.Body.NewPassword,
 	})
 	return opened(token, &c, err)
 }

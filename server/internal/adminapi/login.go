@@ -13,6 +13,8 @@ type loginIn struct {
 	Body struct {
 		Name     string `json:"name" maxLength:"64"`
 		Password string `json:"password" maxLength:"256" secret:"true"`
+
+		NewPassword string `json:"new_password,omitempty" maxLength:"256" secret:"true" doc:"The password that the step new-password will set, if it comes to that. One that would not be taken is refused before a one-time password is used up."`
 	}
 }
 
@@ -63,6 +65,9 @@ func opened(token string, c *admin.Caller, err error) (*loginOut, error) {
 		return out, nil
 	}
 	out.Body.Me = new(viewMe(c))
+	if c.WaitsFor != "" {
+		out.Body.Me.Account.Waits = new(waiting(c.WaitsFor, 1))
+	}
 	return out, nil
 }
 
@@ -70,6 +75,7 @@ func (a *API) login(ctx context.Context, in *loginIn) (*loginOut, error) {
 	from := originOf(ctx)
 	token, c, err := a.deps.SignIns.SignIn(ctx, admin.Attempt{
 		Source: from.source, RequestID: httpkit.RequestID(ctx), Agent: from.agent, Via: admin.ViaProgram, Name: in.Body.Name, Password: in.Body.Password,
+		NewPassword: in.Body.NewPassword,
 	})
 	return opened(token, &c, err)
 }

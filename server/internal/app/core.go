@@ -221,7 +221,6 @@ func (c *Core) load(ctx context.Context) error {
 		return err
 	}
 	if c.Config.Profile != config.Trial {
-		c.Log.WarnContext(ctx, "no device can enroll yet", "reason", err)
 		return nil
 	}
 	if err := c.foundTrial(ctx); err != nil {

@@ -67,7 +67,7 @@ func (r reads) RevocationLists(ctx context.Context) ([]adminapi.RevocationList, 
 	}
 	lists := []adminapi.RevocationList{}
 	for _, l := range r.core.Lists.All() {
-		shown := adminapi.RevocationList{Authority: pki.RootList, Fingerprint: l.Fingerprint, Path: "/crl/" + l.Fingerprint + ".crl",
+		shown := adminapi.RevocationList{Authority: pki.RootList, Certificate: l.Issuer, Fingerprint: l.Fingerprint, Path: "/crl/" + l.Fingerprint + ".crl",
 			Number: l.Number, Entries: l.Entries, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate}
 		for _, a := range authorities {
 			if a.ID == l.AuthorityID {

@@ -70,6 +70,9 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 			_ = s.Close()
 		}
 	}()
+	if _, err := core.Policy.Fleet(); err != nil { // the commands of the ceremony need not hear it
+		core.Log.WarnContext(ctx, "no device can enroll yet", "reason", err)
+	}
 	if err = core.Flow.AdoptQuorums(ctx); err != nil {
 		return nil, fmt.Errorf("how many people approve: %w", err)
 	}

@@ -58,7 +58,7 @@ func Cast(ctx context.Context, tx db.Tx, id string, v Vote, who Electorate) (*Re
 		return nil, err
 	}
 	if persons[v.AccountID] != v.Person {
-		return nil, ErrNotVoter
+		return nil, r.notVoter(v.Person, v.Approve)
 	}
 	if err := judge(r, voted, v, tx.Now); err != nil {
 		return nil, err

@@ -75,6 +75,15 @@ func judge(r *Request, before []string, v Vote, now time.Time) error {
 	return nil
 }
 
+// notVoter is why somebody who may not vote on the request may not: no right would help
+// with one's own.
+func (r *Request) notVoter(person string, approve bool) error {
+	if person != "" && (person == r.Requester || approve && person == r.Excluded) {
+		return ErrOwn
+	}
+	return ErrNotVoter
+}
+
 // InTime is ErrExpired from the request's end on.
 func (r *Request) InTime(now time.Time) error {
 	if !now.Before(r.ExpiresAt.Time()) {

@@ -58,7 +58,7 @@ func (r *Request) Live(now time.Time) State {
 func (r *Request) MayVote(who Voter, before []Ballot, approve bool, now time.Time) error {
 	about, known := r.Kind.About()
 	if !known || who.May == nil || !who.May(about.Vote) {
-		return ErrNotVoter
+		return r.notVoter(who.Person, approve)
 	}
 	var voted []string
 	for _, c := range before {

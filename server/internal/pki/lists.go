@@ -26,7 +26,8 @@ var errBehind = errors.New("the database is older than what it acknowledged")
 // Served is a revocation list as it is served.
 type Served struct {
 	AuthorityID            string
-	Fingerprint            string // of the authority's certificate
+	Issuer                 []byte // the authority's certificate, DER
+	Fingerprint            string // of that
 	Number                 int64
 	Entries                int64
 	ThisUpdate, NextUpdate time.Time
@@ -271,7 +272,7 @@ func (l *Lists) take(ctx context.Context, id string, head listRow) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.served[id] = &Served{
-		AuthorityID: id, Fingerprint: certs.Fingerprint(row.Issuer), Number: row.Number, Entries: row.Entries,
+		AuthorityID: id, Issuer: row.Issuer, Fingerprint: certs.Fingerprint(row.Issuer), Number: row.Number, Entries: row.Entries,
 		ThisUpdate: row.ThisUpdate.Time(), NextUpdate: row.NextUpdate.Time(), DER: row.List, Tag: hex.EncodeToString(sum[:16]),
 	}
 	return nil

@@ -45,6 +45,7 @@ func TestAPersonIsToldWhatIsTheirsToDecideAndWhyNot(t *testing.T) {
 		own := w.request(approval.Ask{Kind: approval.Enrollment, SubjectID: "own", Requester: "alice"})
 		made := w.request(approval.Ask{Kind: approval.Enrollment, SubjectID: "made", Requester: "device:edge-1", Excluded: "alice"})
 		voted := w.request(approval.Ask{Kind: approval.Enrollment, SubjectID: "voted", Requester: "device:edge-1", Required: 2})
+		foreign := w.request(approval.Ask{Kind: approval.Command, SubjectID: "foreign", Requester: "alice"})
 		other := w.request(approval.Ask{Kind: approval.Command, SubjectID: "other", Requester: "bob"})
 		late := w.request(approval.Ask{Kind: approval.Enrollment, SubjectID: "late", Requester: "device:edge-1", TTL: time.Nanosecond})
 		w.write(func(ctx context.Context, tx db.Tx) error {
@@ -56,7 +57,7 @@ func TestAPersonIsToldWhatIsTheirsToDecideAndWhyNot(t *testing.T) {
 		})
 		who := approval.Voter{Person: "alice", AccountID: "a1", May: reviewer}
 		for r, want := range map[*approval.Request]string{
-			open: "", own: approval.ErrOwn.Error(), made: approval.ErrOwn.Error(), voted: approval.ErrVoted.Error(),
+			open: "", own: approval.ErrOwn.Error(), made: approval.ErrOwn.Error(), foreign: approval.ErrOwn.Error(), voted: approval.ErrVoted.Error(),
 			other: approval.ErrNotVoter.Error(), late: approval.ErrExpired.Error(),
 		} {
 			v, err := view.ApprovalOf(w.Context(), w.d.Read(), r.ID, who, noon)
@@ -88,7 +89,7 @@ func TestAPersonIsToldWhatIsTheirsToDecideAndWhyNot(t *testing.T) {
 			}
 		}
 		for want, f := range map[string]view.ApprovalFilter{
-			"late made open other own voted": {}, "made open other own voted": {Waiting: true}, "open": {Mine: true}, "own": {Subject: "own"}, "": {State: "executed"},
+			"foreign late made open other own voted": {}, "foreign made open other own voted": {Waiting: true}, "open": {Mine: true}, "own": {Subject: "own"}, "": {State: "executed"},
 		} {
 			if got := subjects(f); got != want {
 				w.Errorf("%+v: %q, want %q", f, got, want)
