@@ -115,25 +115,7 @@ func (p *program) commandSend() *cobra.Command {
 			}
 			return p.awaitCommand(c.Context(), o, api, sent.ID)
 		}
-		return o.show(sent, func(w io.Writer) {
-			if dry {
-				row(w, "It would go to "+counted(int64(sent.Targets), "device")+"; nothing was stored.")
-				for _, id := range sent.FirstTargets {
-					row(w, "  "+id)
-				}
-				if sent.Targets > len(sent.FirstTargets) {
-					row(w, fmt.Sprintf("  and %d more", sent.Targets-len(sent.FirstTargets)))
-				}
-				return
-			}
-			row(w, "command", sent.ID)
-			row(w, "for", counted(int64(sent.Targets), "device")+", until "+when(sent.NotAfter))
-			if sent.NeedsReview {
-				row(w, "waits for", "a second person: sentinel-server command approve "+sent.ID)
-			} else {
-				row(w, "see", "sentinel-server command show "+sent.ID)
-			}
-		})
+		return o.show(sent, func(w io.Writer) { sent.tell(w, dry) })
 	})
 	c.Long = "Kinds:\n" + kindHelp()
 	f := c.Flags()
@@ -145,6 +127,26 @@ func (p *program) commandSend() *cobra.Command {
 	f.BoolVar(&dry, "dry-run", false, "count the devices and store nothing")
 	f.BoolVar(&wait, "wait", false, "wait until it has ended for every device; exits 0 only when all succeeded")
 	return c
+}
+
+func (sent *sentCommand) tell(w io.Writer, dry bool) {
+	if dry {
+		row(w, "It would go to "+counted(int64(sent.Targets), "device")+"; nothing was stored.")
+		for _, id := range sent.FirstTargets {
+			row(w, "  "+id)
+		}
+		if sent.Targets > len(sent.FirstTargets) {
+			row(w, fmt.Sprintf("  and %d more", sent.Targets-len(sent.FirstTargets)))
+		}
+		return
+	}
+	row(w, "command", sent.ID)
+	row(w, "for", counted(int64(sent.Targets), "device")+", until "+when(sent.NotAfter))
+	if sent.NeedsReview {
+		row(w, "waits for", "a second person: sentinel-server command approve "+sent.ID)
+	} else {
+		row(w, "see", "sentinel-server command show "+sent.ID)
+	}
 }
 
 // kindHelp lists what this version knows.

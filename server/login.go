@@ -96,7 +96,7 @@ func (p *program) steps(c *cobra.Command, api *client, out *signedIn, codeFile s
 	for range 2 {
 		var path, member string
 		var answer func() (string, error)
-		again := false
+		var again bool
 		switch out.Due {
 		case "":
 			return nil
@@ -249,9 +249,9 @@ func (p *program) ask(q question) (string, error) {
 		}
 		return text, err
 	}
-	if p.atTerminal() && q.file == "" {
+	if in, ok := p.terminal(); ok && q.file == "" {
 		fmt.Fprint(p.err, q.prompt+": ")
-		data, err := term.ReadPassword(int(p.in.(*os.File).Fd()))
+		data, err := term.ReadPassword(int(in.Fd()))
 		fmt.Fprintln(p.err)
 		return string(data), err
 	}
@@ -272,9 +272,10 @@ func (p *program) ask(q question) (string, error) {
 	return "", fmt.Errorf("the %s %w; type it, pipe it in, or use %s", q.what, errNothingGiven, q.flag)
 }
 
-func (p *program) atTerminal() bool {
+// terminal is standard input where it is one.
+func (p *program) terminal() (*os.File, bool) {
 	in, ok := p.in.(*os.File)
-	return ok && term.IsTerminal(int(in.Fd()))
+	return in, ok && term.IsTerminal(int(in.Fd()))
 }
 
 // newPassword is a password that is to be set.
@@ -301,7 +302,7 @@ func (p *program) choose(n *newPassword) (string, error) {
 	}
 	for range maxSlips {
 		chosen, err := p.ask(n.question)
-		if err != nil || n.file != "" || !p.atTerminal() {
+		if _, typed := p.terminal(); err != nil || n.file != "" || !typed {
 			return chosen, err
 		}
 		if chosen == "" {
