@@ -185,7 +185,6 @@ func (p *program) decide(decision, short string) *cobra.Command {
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
 	if decision == "approve" {
 		c.Flags().StringVar(&code, "key-code", "", "key code as the device prints it")
-		c.Flags().Bool("yes", false, "do not ask; it never does, since the key code is given")
 	}
 	return c
 }
