@@ -168,6 +168,10 @@ func copyTable(ctx context.Context, from *sql.DB, to *pgx.Conn, table string) er
 	return err
 }
 
+// computed is the column that a database makes from others by itself.
+const computed = "search_text"
+
+// columnsOf are the columns of a table that are written, and which of them are boolean.
 func columnsOf(ctx context.Context, q *pgx.Conn, table string) (names []string, isBool []bool, err error) {
 	rows, err := q.Query(ctx, "SELECT * FROM "+table+" LIMIT 0")
 	if err != nil {
@@ -176,6 +180,9 @@ func columnsOf(ctx context.Context, q *pgx.Conn, table string) (names []string, 
 	defer rows.Close()
 	const oidBool = 16
 	for _, d := range rows.FieldDescriptions() {
+		if d.Name == computed {
+			continue
+		}
 		names, isBool = append(names, d.Name), append(isBool, d.DataTypeOID == oidBool)
 	}
 	return names, isBool, nil
@@ -272,6 +279,7 @@ func copied(ctx context.Context, _ *sql.DB, conn *sql.Conn, table string, change
 	if err != nil {
 		return "", "", err
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return name == computed })
 	list := slices.Clone(names)
 	for i, name := range names {
 		list[i] = "t." + name
