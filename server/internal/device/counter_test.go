@@ -3,6 +3,8 @@ package device_test
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -173,27 +175,35 @@ func TestTheStatementAcceptsExactlyWhatJudgeDoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := meetings(in.Epoch)
-		var beats []device.Beat
-		write(t, d, func(ctx context.Context, tx db.Tx) error {
-			var devices []device.Device
-			var rows []device.Counter
-			beats = nil
-			for _, m := range all {
-				devices = append(devices, device.Device{DeviceID: m.row.DeviceID, EnrollmentID: m.row.DeviceID, State: device.Active, Facts: "{}"})
-				rows = append(rows, m.row)
-				beats = append(beats, m.beat)
-			}
-			if _, err := tx.NewInsert().Model(&devices).Exec(ctx); err != nil {
-				return err
-			}
-			_, err := tx.NewInsert().Model(&rows).Exec(ctx)
-			return err
-		})
-		raise := func() (accepted map[string]device.Raised) {
-			write(t, d, func(ctx context.Context, tx db.Tx) (err error) {
-				accepted, err = device.Raise(ctx, tx, beats)
+		const atOnce = 1000 // a transaction has a time limit
+		for part := range slices.Chunk(all, atOnce) {
+			write(t, d, func(ctx context.Context, tx db.Tx) error {
+				var devices []device.Device
+				var rows []device.Counter
+				for _, m := range part {
+					devices = append(devices, device.Device{DeviceID: m.row.DeviceID, EnrollmentID: m.row.DeviceID, State: device.Active, Facts: "{}"})
+					rows = append(rows, m.row)
+				}
+				if _, err := tx.NewInsert().Model(&devices).Exec(ctx); err != nil {
+					return err
+				}
+				_, err := tx.NewInsert().Model(&rows).Exec(ctx)
 				return err
 			})
+		}
+		raise := func() map[string]device.Raised {
+			accepted := map[string]device.Raised{}
+			for part := range slices.Chunk(all, atOnce) {
+				var beats []device.Beat
+				for _, m := range part {
+					beats = append(beats, m.beat)
+				}
+				write(t, d, func(ctx context.Context, tx db.Tx) error {
+					raised, err := device.Raise(ctx, tx, beats)
+					maps.Copy(accepted, raised)
+					return err
+				})
+			}
 			return accepted
 		}
 
