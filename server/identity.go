@@ -20,6 +20,7 @@ type identityRequest struct {
 	State     string     `json:"state"`
 	KeyCode   string     `json:"key_code"`
 	Digest    string     `json:"digest,omitempty"`
+	Lost      string     `json:"lost,omitempty"`
 	Ended     *time.Time `json:"certificate_ended,omitempty"`
 	Source    string     `json:"source"`
 	Reason    string     `json:"reason,omitempty"`
@@ -42,7 +43,11 @@ func (p *program) identityRequests() *cobra.Command {
 		return o.show(list, func(w io.Writer) {
 			row(w, "DEVICE", "NEW KEY CODE", "WHAT", "STATE", "FROM", "ASKED", "UNTIL", "CERTIFICATE ENDED")
 			for _, r := range list.Items {
-				row(w, r.DeviceID, r.KeyCode, r.Kind, r.State, first(r.Source, "-"), when(r.CreatedAt), when(r.ExpiresAt), when(r.Ended))
+				what := r.Kind
+				if r.Lost != "" {
+					what += ", certificate lost"
+				}
+				row(w, r.DeviceID, r.KeyCode, what, r.State, first(r.Source, "-"), when(r.CreatedAt), when(r.ExpiresAt), when(r.Ended))
 			}
 		})
 	})

@@ -188,9 +188,9 @@ func (w *World) settle() {
 
 // lostCertificate reports whether a device may, by the rules, have come to a
 // certificate that the server does not take any more, and has: its disk was put back
-// to one that was superseded. An hour is given to every
-// other way out. That no other device loses its certificate is seen in the end,
-// when it is not well.
+// to one that was superseded, or it enrolled again after a restore and a second one
+// brought the first enrollment of its name. An hour is given to every other way out.
+// That no other device loses its certificate is seen in the end, when it is not well.
 func (w *World) lostCertificate(a *agent) bool {
 	if w.clock-w.oracle.settled < time.Hour.Microseconds() {
 		return false
@@ -198,7 +198,7 @@ func (w *World) lostCertificate(a *agent) bool {
 	switch protocol.Code(a.saw.Refusal) {
 	case protocol.CodeCertificateUnknown, protocol.CodeCertificateExpired:
 		return a.spoiled
-	case protocol.CodeIdentityMismatch: // a restore brought an earlier enrollment of the same name
+	case protocol.CodeIdentityMismatch:
 		return w.server.restores > 1
 	}
 	return false

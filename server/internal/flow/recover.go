@@ -94,7 +94,10 @@ func (f *Flow) lostKey(ctx context.Context, wish *signing.Renewal, der []byte) (
 	issuers, _ := f.pki.Issuers(certs.KindDevice)
 	now := f.d.Now()
 	id, err := certs.VerifyDevice([]*x509.Certificate{leaf}, issuers, f.pki.TrustDomain(), now)
-	if err != nil && !errors.Is(err, certs.ErrExpired) || id.DeviceID != wish.DeviceID || id.Fingerprint != wish.Current || now.After(id.NotAfter.Add(identity.Window)) {
+	if err != nil && !errors.Is(err, certs.ErrExpired) || id.DeviceID != wish.DeviceID || id.Fingerprint != wish.Current {
+		return nil, ErrRenewal
+	}
+	if errors.Is(identity.Recoverable(id.NotAfter, now), identity.ErrLate) {
 		return nil, ErrRenewal
 	}
 	lost, err := f.lost(ctx, id)
