@@ -29,7 +29,7 @@ func clean() *Evidence {
 			beat("edge-1", 2, 6*s, 7*s, record.Unknown),
 			beat("edge-1", 4, 8*s, 10*s, record.OK),
 			beat("edge-1", 3, 8*s, 10*s, record.OK),
-			beat("edge-1", 4, 11*s, 12*s, "counter-stale"),
+			beat("edge-1", 4, 11*s, 12*s, "certificate-unknown"),
 			beat("edge-2", 1, 4*s, 5*s, record.OK),
 			beat("edge-2", 2, 21*s, 22*s, record.OK), // on its way when it was revoked
 			beat("edge-2", 3, 40*s, 41*s, "device-revoked"),
@@ -78,7 +78,8 @@ func clean() *Evidence {
 		Entry{"certificate.revoke", "edge-2", "done", "r-1", ""}, Entry{"device.suspend", "edge-3", "done", "s-1", ""},
 		Entry{"device.resume", "edge-3", "done", "s-2", ""}, Entry{"device.suspend", "edge-3", "done", "s-3", ""},
 		Entry{"enroll-token.create", "T1", "done", "", ""}, Entry{"enroll-token.create", "T2", "done", "", ""},
-		Entry{"device.suspend", "edge-3", "refused", "s-4", ""}, Entry{"device.hold", "race-1", "done", "stale", ""})
+		Entry{"device.suspend", "edge-3", "refused", "s-4", ""}, Entry{"device.hold", "race-1", "done", "stale", ""},
+		Entry{"device.heartbeat", "edge-1", "refused", "counter-stale", ""}) // the one without an answer, late
 	e.Ops = append(e.Ops,
 		record.Op{Kind: record.Command, Device: "agent-1", Command: "c-1", Reason: "x-1", Result: record.OK},
 		record.Op{Kind: record.Command, Device: "agent-1", Reason: "x-2", Result: record.Unknown})
@@ -193,7 +194,10 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 		{versionRule, "time", func(e *Evidence) { e.Snapshots[0].Floor = time.Unix(1, 0) }},
 		{versionRule, "epoch", func(e *Evidence) { e.Snapshots[1].Epoch = "epoch-2" }},
 		{"an honest device is neither held nor refused for its counter", "held", entry(Entry{"device.hold", "edge-1", "done", "the counter went back", ""})},
-		{"an honest device is neither held nor refused for its counter", "refused", entry(Entry{"device.heartbeat", "edge-1", "refused", "counter-stale", ""})},
+		{"an honest device is neither held nor refused for its counter", "refused", entry(Entry{"device.heartbeat", "edge-2", "refused", "counter-stale", ""})},
+		{"an honest device is neither held nor refused for its counter", "more than came late", entry(Entry{"device.heartbeat", "edge-1", "refused", "counter-stale", ""})},
+		{"an honest device is neither held nor refused for its counter", "answered", op(record.Op{Kind: record.Heartbeat, Device: "edge-1", Epoch: home, Counter: 9, Result: "counter-stale"})},
+		{"an honest device is neither held nor refused for its counter", "too far ahead is not late", entry(Entry{"device.heartbeat", "edge-1", "refused", "counter-jump", ""})},
 		{"a token lets in whom it counts, and no more", "one more than it counts", func(e *Evidence) { e.Tokens["t-1"] = Token{"T1", 3, 4} }},
 		{"a token lets in whom it counts, and no more", "an enrollment is gone", func(e *Evidence) { e.Enrollments[0].ID = "e-x"; e.Enrollments[0].Device = "edge-x" }},
 		{"a token lets in whom it counts, and no more", "more were told so than may", op(record.Op{Kind: record.Enroll, Device: "edge-1", Enrollment: "e-1", Token: "t-none", Result: record.OK})},
