@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,6 +20,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/servertest"
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/programs"
 )
 
 // axe judges accessibility; see the package's documentation.
@@ -62,12 +62,10 @@ func prepare(m *testing.M) (int, error) {
 		return 1, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	agentBin = filepath.Join(dir, "sentinel-agent")
-	build := exec.Command("go", "build", "-o", agentBin, "./agent")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("build the agent: %w\n%s", err, out)
+	if err := programs.Build(root, dir); err != nil {
+		return 1, err
 	}
+	agentBin = programs.Path(dir, programs.Agent)
 	return m.Run(), nil
 }
 

@@ -3,9 +3,9 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/programs"
 )
 
 // bin is the folder of the two programs, built once.
@@ -26,16 +26,8 @@ func build(m *testing.M) (int, error) {
 		return 1, err
 	}
 	defer func() { _ = os.RemoveAll(bin) }()
-	root, err := filepath.Abs(filepath.Join("..", ".."))
-	if err != nil {
+	if err := programs.Build("../..", bin); err != nil {
 		return 1, err
-	}
-	for _, name := range []string{"agent", "server"} {
-		cmd := exec.Command("go", "build", "-o", filepath.Join(bin, "sentinel-"+name), "./"+name)
-		cmd.Dir = root
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return 1, fmt.Errorf("build the %s: %w\n%s", name, err, out)
-		}
 	}
 	return m.Run(), nil
 }

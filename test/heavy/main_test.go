@@ -6,13 +6,13 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/programs"
 )
 
 // bin is the folder of the two programs, built once as they are shipped.
@@ -33,18 +33,13 @@ func build(m *testing.M) (int, error) {
 		return 1, err
 	}
 	defer func() { _ = os.RemoveAll(bin) }()
-	for _, name := range []string{"agent", "server"} {
-		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", program(name), "./"+name)
-		cmd.Dir = filepath.Join("..", "..")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return 1, fmt.Errorf("build the %s: %w\n%s", name, err, out)
-		}
+	if err := programs.Build("../..", bin); err != nil {
+		return 1, err
 	}
 	return m.Run(), nil
 }
 
-func program(name string) string { return filepath.Join(bin, "sentinel-"+name) }
+func program(name string) string { return programs.Path(bin, name) }
 
 // How many devices do something at once: beating fills a batch, enrolling takes a
 // connection to the database each.

@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/programs"
 )
 
 // What is shipped cannot be told to fail: neither the switch nor the names of the
@@ -14,15 +15,13 @@ import (
 // found.
 func TestReleasesHaveNoFailpoints(t *testing.T) {
 	t.Parallel()
-	for name, point := range map[string]string{"server": "revoke.before-journal", "agent": "link.counter-stored"} {
-		for _, tags := range []string{"", "failpoints"} {
-			program := filepath.Join(t.TempDir(), name)
-			cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-tags", tags, "-o", program, "./"+name)
-			cmd.Dir, cmd.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			data, err := os.ReadFile(program)
+	for _, tags := range []string{"", "failpoints"} {
+		dir := t.TempDir()
+		if err := programs.Build("../..", dir, tags); err != nil {
+			t.Fatal(err)
+		}
+		for name, point := range map[string]string{programs.Server: "revoke.before-journal", programs.Agent: "link.counter-stored"} {
+			data, err := os.ReadFile(programs.Path(dir, name))
 			if err != nil {
 				t.Fatal(err)
 			}

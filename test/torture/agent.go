@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/programs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/test/torture/check"
 	"github.com/sentinel-secure-x/sentinel-secure-x/test/torture/record"
 )
@@ -126,18 +127,11 @@ func (a *agent) acceptedSince(at time.Duration) (time.Duration, bool) {
 
 // binaries builds both programs with their failpoints.
 func binaries(root, dir string, race bool) error {
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", "failpoints"}
-	env := []string{"CGO_ENABLED=0"}
-	if race {
-		args, env = append(args, "-race"), []string{"CGO_ENABLED=1"}
-	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for _, name := range []string{"agent", "server"} {
-		if _, err := run("go", env, append(args, "-o", filepath.Join(dir, "sentinel-"+name), filepath.Join(root, name))...); err != nil {
-			return err
-		}
+	if race {
+		return programs.BuildRace(root, dir, "failpoints")
 	}
-	return nil
+	return programs.Build(root, dir, "failpoints")
 }
