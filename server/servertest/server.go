@@ -175,7 +175,11 @@ func (s *Server) Exec(query string, args ...any) {
 
 // ChangingRoutes is every route for people that may change something, as "METHOD /path".
 func (s *Server) ChangingRoutes() (list []string) {
-	for _, r := range s.app.PeopleRoutes() {
+	routes, err := s.app.PeopleRoutes()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, r := range routes {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			list = append(list, r.Method+" "+r.Pattern)
 		}

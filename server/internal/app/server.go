@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,8 +52,8 @@ type Server struct {
 
 	health   *health.Service
 	registry *prometheus.Registry
-	people   *httpkit.Mux
-	console  *dashboard.Console
+	metrics  *httpkit.Metrics
+	people   func() (*peopleSurface, error) // made once, when it is first asked for
 	machine  *httpkit.Mux
 	tls      *tls.Config // of the machine listener
 	ready    chan struct{}
@@ -102,46 +103,64 @@ func reachable(url, scheme string, l net.Listener) string {
 	return scheme + "://" + net.JoinHostPort("localhost", port)
 }
 
-func (s *Server) surfaces(own *pki.ServerCertificate) error {
+// surfaces makes what devices speak to. The people's surface takes longer than all
+// else that a start does, and devices do not wait for it.
+func (s *Server) surfaces(own *pki.ServerCertificate) (err error) {
+	s.people = sync.OnceValues(s.peopleSurface)
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	metrics, err := httpkit.NewMetrics(s.registry)
-	if err != nil {
+	if s.metrics, err = httpkit.NewMetrics(s.registry); err != nil {
 		return err
 	}
 	strangers, err := httpkit.NewLimiter(enrollsPerSecond, enrollBurst, sourcesRemembered, nil)
 	if err != nil {
 		return err
 	}
-	callers, err := httpkit.NewLimiter(actsPerSecond, actBurst, sourcesRemembered, nil)
-	if err != nil {
-		return err
-	}
-	s.machine = s.MachineSurface(s.health, httpkit.Options{Limiter: strangers, Metrics: metrics})
+	s.machine = s.MachineSurface(s.health, httpkit.Options{Limiter: strangers, Metrics: s.metrics})
 	s.tls = certs.ServerTLS(own.Get)
 	if _, err := own.Get(nil); err != nil && !errors.Is(err, pki.ErrNoAuthority) {
 		return err // found now instead of at the first handshake
 	}
-
-	admins := s.adminAPI()
-	guards := admins.Guards()
-	if s.console, err = dashboard.New(s.consoleDeps()); err != nil {
-		return err
-	}
-	maps.Copy(guards, s.console.Guards())
-	guards[httpkit.KindMonitoring] = httpkit.MonitoringGuard([]byte(s.Config.MetricsToken), []byte(s.Config.MetricsTokenPrevious))
-	s.people = httpkit.NewMux(httpkit.Options{Surface: "people", Guards: guards, Limiter: callers, LimitKnown: true, Metrics: metrics, Log: s.Log,
-		CrossSite: &httpkit.CrossSite{Own: func() string { return s.Config.PeopleURL }, Allowed: s.Config.AllowedOrigins}})
-	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/live", Policy: httpkit.Anonymous}, http.HandlerFunc(httpkit.Live))
-	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/ready", Policy: httpkit.Anonymous}, httpkit.Ready(s.health.Report))
-	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/metrics", Policy: httpkit.MonitoringToken}, promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
-	admins.Register(s.people)
-	statusapi.New(s.Lists, s.OCSP, s.Log, s.DB.Now).Register(s.people)
-	s.console.Register(s.people)
 	return nil
 }
 
+// peopleSurface is what people use: the API, the console, and what anybody may read.
+type peopleSurface struct {
+	*httpkit.Mux
+	console *dashboard.Console
+}
+
+func (s *Server) peopleSurface() (*peopleSurface, error) {
+	callers, err := httpkit.NewLimiter(actsPerSecond, actBurst, sourcesRemembered, nil)
+	if err != nil {
+		return nil, err
+	}
+	admins := s.adminAPI()
+	guards := admins.Guards()
+	console, err := dashboard.New(s.consoleDeps())
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(guards, console.Guards())
+	guards[httpkit.KindMonitoring] = httpkit.MonitoringGuard([]byte(s.Config.MetricsToken), []byte(s.Config.MetricsTokenPrevious))
+	m := httpkit.NewMux(httpkit.Options{Surface: "people", Guards: guards, Limiter: callers, LimitKnown: true, Metrics: s.metrics, Log: s.Log,
+		CrossSite: &httpkit.CrossSite{Own: func() string { return s.Config.PeopleURL }, Allowed: s.Config.AllowedOrigins}})
+	m.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/live", Policy: httpkit.Anonymous}, http.HandlerFunc(httpkit.Live))
+	m.Handle(httpkit.Route{Method: "GET", Pattern: "/api/health/ready", Policy: httpkit.Anonymous}, httpkit.Ready(s.health.Report))
+	m.Handle(httpkit.Route{Method: "GET", Pattern: "/metrics", Policy: httpkit.MonitoringToken}, promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
+	admins.Register(m)
+	statusapi.New(s.Lists, s.OCSP, s.Log, s.DB.Now).Register(m)
+	console.Register(m)
+	return &peopleSurface{m, console}, nil
+}
+
 // PeopleRoutes is every route of the surface that people use.
-func (s *Server) PeopleRoutes() []httpkit.Route { return s.people.Routes() }
+func (s *Server) PeopleRoutes() ([]httpkit.Route, error) {
+	surface, err := s.people()
+	if err != nil {
+		return nil, err
+	}
+	return surface.Routes(), nil
+}
 
 // MachineSurface is what devices speak to. Of o, what the surface itself decides is
 // filled in.
@@ -181,11 +200,8 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		peopleTLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	}
-	people := httpkit.NewServer(s.people, peopleTLS, httpkit.Limits{})
-	people.RegisterOnShutdown(s.console.Close)
 	// Failed handshakes and the like are the callers' doing: worth a look, not an alarm.
 	machine.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)
-	people.ErrorLog = machine.ErrorLog
 	serving := make(chan struct{}, 2)
 	return lifecycle.Run(ctx, s.Log, s.Config.ShutdownTimeout,
 		lifecycle.Part{Name: "heartbeats", Run: s.Flow.RunHeartbeats},
@@ -196,7 +212,16 @@ func (s *Server) Run(ctx context.Context) error {
 		lifecycle.Part{Name: "authorities", Run: s.watchAuthorities},
 		lifecycle.Part{Name: "revocation lists", Run: s.keepLists},
 		lifecycle.Part{Name: "machine listener", Run: serve(machine, s.Machine, serving)},
-		lifecycle.Part{Name: "people listener", Run: serve(people, s.People, serving)},
+		lifecycle.Part{Name: "people listener", Run: func(ctx context.Context) error {
+			surface, err := s.people()
+			if err != nil {
+				return err
+			}
+			people := httpkit.NewServer(surface.Mux, peopleTLS, httpkit.Limits{})
+			people.RegisterOnShutdown(surface.console.Close)
+			people.ErrorLog = machine.ErrorLog
+			return serve(people, s.People, serving)(ctx)
+		}},
 		lifecycle.Part{Name: "announce", Run: func(ctx context.Context) error {
 			for range 2 {
 				select {

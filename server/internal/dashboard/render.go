@@ -37,14 +37,20 @@ func loadPages(c *Console) (*pages, error) {
 	if err != nil {
 		return nil, err
 	}
+	shared, err := template.New("_layout.html").Funcs(c.functions(false)).Option("missingkey=error").ParseFS(templateFiles, "templates/_*.html")
+	if err != nil {
+		return nil, fmt.Errorf("dashboard: %w", err)
+	}
 	for _, f := range files {
 		name := strings.TrimSuffix(f.Name(), ".html")
 		if strings.HasPrefix(name, "_") {
 			continue
 		}
 		for _, following := range []bool{false, true} {
-			t, err := template.New("_layout.html").Funcs(c.functions(following)).Option("missingkey=error").
-				ParseFS(templateFiles, "templates/_*.html", "templates/"+f.Name())
+			t, err := shared.Clone()
+			if err == nil {
+				t, err = t.Funcs(c.functions(following)).ParseFS(templateFiles, "templates/"+f.Name())
+			}
 			if err != nil {
 				return nil, fmt.Errorf("dashboard: %w", err)
 			}
