@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"time"
 )
 
 // ErrNotProxy says that a request on the proxy's listener is not the proxy's.
@@ -19,20 +20,42 @@ var ErrForeign = errors.New("only the proxy says which certificate a client has,
 // Refuse answers a request that goes no further.
 type Refuse func(w http.ResponseWriter, r *http.Request, err error)
 
-// Gate is the handler of the proxy's listener. secrets prove the proxy where its
-// socket's user does not: the present one, and one that is still taken while both ends
-// change to the next. Without any, only peers that the listener itself judged count.
-func Gate(next http.Handler, secrets [][]byte, refuse Refuse) http.Handler {
+// Gate stands before the handlers of the proxy's listeners.
+type Gate struct {
+	// Secrets prove the proxy where its socket's user does not: the present one, and one
+	// that is still taken while both ends change to the next. Without any, only peers
+	// that the listener itself judged count.
+	Secrets [][]byte
+	Now     func() time.Time
+	Refuse  Refuse
+	// Lists hears when the first of the revocation lists ends that the proxy goes by, if
+	// it says so; nil hears nothing.
+	Lists func(ends time.Time)
+}
+
+// Machines is the handler of the listener for devices. A handler behind it finds the
+// certificate and the address where it would on a direct connection.
+func (g Gate) Machines(next http.Handler) http.Handler {
+	return g.stand(next, func(h http.Header) (word, error) { return read(h, g.Now()) })
+}
+
+// People is the handler of the listener for people.
+func (g Gate) People(next http.Handler) http.Handler { return g.stand(next, readPeople) }
+
+func (g Gate) stand(next http.Handler, read func(http.Header) (word, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !judged(r.Context()) && !knows(r.Header.Values(HeaderSecret), secrets) {
-			refuse(w, r, ErrNotProxy)
+		if !judged(r.Context()) && !knows(r.Header.Values(HeaderSecret), g.Secrets) {
+			g.Refuse(w, r, ErrNotProxy)
 			return
 		}
 		r = r.Clone(r.Context())
 		said, err := read(r.Header)
 		if err != nil {
-			refuse(w, r, err)
+			g.Refuse(w, r, err)
 			return
+		}
+		if g.Lists != nil && !said.lists.IsZero() {
+			g.Lists(said.lists)
 		}
 		r.RemoteAddr = netip.AddrPortFrom(said.address, 0).String()
 		r.TLS = &tls.ConnectionState{HandshakeComplete: true}

@@ -25,11 +25,16 @@ import (
 
 func certificate(t *testing.T) *x509.Certificate {
 	t.Helper()
+	return certificateOf(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+}
+
+func certificateOf(t *testing.T, from, until time.Time) *x509.Certificate {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "edge-1"}, NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "edge-1"}, NotBefore: from, NotAfter: until}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -58,12 +63,11 @@ func gate(t *testing.T, secrets ...string) (http.Handler, *http.Request, *error)
 	for _, s := range secrets {
 		list = append(list, []byte(s))
 	}
-	h := Gate(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = *r }), list,
-		func(w http.ResponseWriter, _ *http.Request, err error) {
-			refused = err
-			w.WriteHeader(http.StatusForbidden)
-		})
-	return h, &got, &refused
+	g := Gate{Secrets: list, Now: time.Now, Refuse: func(w http.ResponseWriter, _ *http.Request, err error) {
+		refused = err
+		w.WriteHeader(http.StatusForbidden)
+	}}
+	return g.Machines(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = *r })), &got, &refused
 }
 
 func word1(verify string, more ...string) http.Header {
@@ -108,6 +112,86 @@ func TestTheProxysWordIsTaken(t *testing.T) {
 	}
 }
 
+// PRX-03: what is out of date here, too, is passed on, for its holder to be told.
+func TestACertificateThatIsOutOfDateOnBothSidesIsPassedOn(t *testing.T) {
+	t.Parallel()
+	for verdict, c := range map[string]*x509.Certificate{
+		"FAILED:certificate has expired":      certificateOf(t, time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)),
+		"FAILED:certificate is not yet valid": certificateOf(t, time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)),
+	} {
+		handler, got, refused := gate(t, secret)
+		r := httptest.NewRequest(http.MethodPost, "/api/heartbeat", http.NoBody)
+		r.Header = word1(verdict, HeaderEscaped, escaped(c))
+		handler.ServeHTTP(httptest.NewRecorder(), r)
+		if *refused != nil || got.TLS == nil || len(got.TLS.PeerCertificates) != 1 || !got.TLS.PeerCertificates[0].Equal(c) {
+			t.Errorf("%s: %v, %+v", verdict, *refused, got.TLS)
+		}
+	}
+}
+
+// PRX-01, PRX-04: for people there is an address, and no certificate.
+func TestOfPeopleTheProxySaysTheAddressAlone(t *testing.T) {
+	t.Parallel()
+	var got *http.Request
+	var refused error
+	var ends time.Time
+	g := Gate{Secrets: [][]byte{[]byte(secret)}, Now: time.Now, Lists: func(at time.Time) { ends = at },
+		Refuse: func(_ http.ResponseWriter, _ *http.Request, err error) { refused = err }}
+	h := g.People(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r }))
+	ask := func(header http.Header) {
+		got, refused = nil, nil
+		r := httptest.NewRequest(http.MethodPost, "/api/admin/login", http.NoBody)
+		r.Header = header
+		h.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	ask(word1("", "X-Forwarded-For", "198.51.100.1", HeaderLists, "1764212345"))
+	if refused != nil || got.RemoteAddr != "192.0.2.7:0" || got.TLS == nil || len(got.TLS.PeerCertificates) != 0 || Speaks(got.Header) {
+		t.Errorf("%v: %+v", refused, got)
+	}
+	if ends.Unix() != 1764212345 {
+		t.Errorf("the lists are heard to end at %v", ends)
+	}
+	c := certificate(t)
+	for name, header := range map[string]http.Header{
+		"a verdict": word1("NONE"), "a certificate": word1("", HeaderEscaped, escaped(c)), "another form of it": word1("", HeaderCert, sequence(c.Raw)),
+		"a chain": word1("", HeaderChain, sequence(c.Raw)), "two addresses": word1("", HeaderAddress, "192.0.2.8"),
+	} {
+		if ask(header); !errors.Is(refused, ErrWord) || got != nil {
+			t.Errorf("%s: %v", name, refused)
+		}
+	}
+	header := word1("")
+	header.Del(HeaderSecret)
+	if ask(header); !errors.Is(refused, ErrNotProxy) || got != nil {
+		t.Errorf("without the secret: %v", refused)
+	}
+}
+
+// FuzzRead: whatever a header holds, there is one certificate or none, and an address.
+func FuzzRead(f *testing.F) {
+	f.Add("SUCCESS", "-----BEGIN%20CERTIFICATE-----%0AMA==%0A-----END%20CERTIFICATE-----%0A", "", "192.0.2.7", "1")
+	f.Add("SUCCESS", "", ":MA==:", "::ffff:192.0.2.7", "1764212345")
+	f.Add("NONE", "", "", "fe80::1%eth0", "")
+	f.Add("FAILED:certificate has expired", "", "", "", "-1")
+	f.Fuzz(func(t *testing.T, verdict, pem, seq, address, lists string) {
+		h := http.Header{}
+		for name, value := range map[string]string{HeaderVerify: verdict, HeaderEscaped: pem, HeaderCert: seq, HeaderAddress: address, HeaderLists: lists} {
+			h[http.CanonicalHeaderKey(name)] = []string{value}
+		}
+		w, err := read(h, time.Unix(0, 0))
+		switch {
+		case Speaks(h):
+			t.Error("a header is left")
+		case err != nil && (w.certificate != nil || w.address.IsValid() || !errors.Is(err, ErrWord)):
+			t.Errorf("%v, and %+v", err, w)
+		case err == nil && (!w.address.IsValid() || w.address.Is4In6() || w.address.Zone() != ""):
+			t.Errorf("the address %v", w.address)
+		case err == nil && (verdict == verified) != (w.certificate != nil) && verdict != ended && verdict != notBegun:
+			t.Errorf("%q, and the certificate %v", verdict, w.certificate)
+		}
+	})
+}
+
 // PRX-03, PRX-06: a word that is not in order is none.
 func TestAWordThatIsNotInOrderIsRefused(t *testing.T) {
 	t.Parallel()
@@ -119,7 +203,10 @@ func TestAWordThatIsNotInOrderIsRefused(t *testing.T) {
 		"a verdict of nothing":          word1("SUCCESS"),
 		"an empty certificate":          word1("SUCCESS", HeaderEscaped, ""),
 		"none, with one":                word1("NONE", HeaderEscaped, good),
-		"failed":                        word1("FAILED:certificate has expired", HeaderEscaped, good),
+		"failed for another reason":     word1("FAILED:unable to get local issuer certificate", HeaderEscaped, good),
+		"revoked":                       word1("FAILED:certificate revoked", HeaderEscaped, good),
+		"ended there, and not here":     word1("FAILED:certificate has expired", HeaderEscaped, good),
+		"not begun there, and yet here": word1("FAILED:certificate is not yet valid", HeaderEscaped, good),
 		"failed, bare":                  word1("FAILED", HeaderEscaped, good),
 		"success in small letters":      word1("success", HeaderEscaped, good),
 		"success and more":              word1("SUCCESS ", HeaderEscaped, good),
@@ -152,6 +239,9 @@ func TestAWordThatIsNotInOrderIsRefused(t *testing.T) {
 		cases[name] = h
 	}
 	cases["two addresses"] = word1("NONE", HeaderAddress, "192.0.2.8")
+	for name, end := range map[string]string{"": "", "0": "0", "-1": "-1", "soon": "soon", "a date": "Fri, 27 Nov 2026 03:00:00 GMT", "beyond every calendar": "253402300800", "two": "1, 2"} {
+		cases["lists that end at "+name] = word1("NONE", HeaderLists, end)
+	}
 	for name, h := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -202,7 +292,7 @@ func TestOnlyTheProxyItselfIsBelieved(t *testing.T) {
 // PRX-01: elsewhere the headers are refused, each by itself and in any spelling.
 func TestTheHeadersAreRefusedElsewhere(t *testing.T) {
 	t.Parallel()
-	for _, name := range headers {
+	for _, name := range Headers {
 		for _, spelt := range []string{name, strings.ToLower(name), strings.ToUpper(name)} {
 			var refused error
 			passed := false
