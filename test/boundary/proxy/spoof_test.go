@@ -265,7 +265,11 @@ func TestNoHeaderChangesWhoTheCallerIs(t *testing.T) {
 		t.Run(where, func(t *testing.T) {
 			atOnce(list, func(v variant) {
 				for _, c := range callers {
-					for i, got := range tell(t, address, c.conf, v.bytes(c.body)) {
+					answers := tell(t, address, c.conf, v.bytes(c.body))
+					for len(answers) > 0 && answers[0].code == protocol.CodeRateLimited { // one device's heartbeats come one by one
+						answers = tell(t, address, c.conf, v.bytes(c.body))
+					}
+					for i, got := range answers {
 						if live := got.status < 400 && strings.Contains(got.body, "live"); i == 0 && live {
 							continue // the health that was asked for
 						}
