@@ -206,7 +206,7 @@ func (h *Host) shows(ctx context.Context, at place, m *Material) error {
 			return nil
 		case err == nil:
 			last = errors.New("it shows another certificate; see its error log")
-		case ctx.Err() == nil || last == nil:
+		case last == nil || !errors.Is(err, context.DeadlineExceeded): // which is the end of patience, and no reason
 			last = err
 		}
 		select {
