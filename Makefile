@@ -75,9 +75,9 @@ test-heavy: ## run the heavy suites; HEAVY_ROUNDS=N says how long
 	$(WITH_DB) go test -count=1 -tags heavy -timeout $(if $(filter-out 1,$(HEAVY_ROUNDS)),60m,15m) -run '$(HEAVY_TESTS)' ./test/heavy/... ./server/internal/pki ./server/internal/flow ./server/internal/admin
 
 .PHONY: test-boundary
-test-boundary: ## let OpenSSL and NSS judge what the server tells of its certificates; installs them
-	test/postgres/ensure judges
-	go test -count=1 -tags boundary -timeout 5m ./test/boundary
+test-boundary: ## put a real NGINX before the server and attack it, and let OpenSSL and NSS judge its certificates; installs them
+	test/postgres/ensure judges nginx
+	go test -count=1 -tags boundary -timeout 5m ./test/boundary/...
 
 .PHONY: test-browser
 test-browser: ## drive the console in a real Chromium; pictures stay in dist/screenshots
@@ -122,7 +122,7 @@ vet: ## run go vet, for Linux and for Windows
 	go vet -tags heavy ./test/... ./server/internal/pki ./server/internal/flow ./server/internal/admin
 	go vet -tags browser ./test/browser
 	go vet -tags failpoints ./shared/failpoint
-	go vet -tags boundary ./test/boundary
+	go vet -tags boundary ./test/boundary/...
 	GOOS=windows go vet ./agent/... ./server/... ./shared/...
 
 .PHONY: lint

@@ -80,7 +80,7 @@ Exit codes: 0 done, 1 not done, 2 the command line is wrong.`,
 		&cobra.Group{ID: "operate", Title: "Operate, from anywhere:"},
 	)
 	root.AddCommand(p.serveCommand(), p.demoCommand())
-	root.AddCommand(p.configCommand(), p.migrateCommand(), p.keysCommand(), p.dbCommand(), p.adminCommand(), p.serviceCommand(), p.openapiCommand(), p.versionCommand())
+	root.AddCommand(p.configCommand(), p.migrateCommand(), p.keysCommand(), p.dbCommand(), p.adminCommand(), p.serviceCommand(), p.nginxCommand(), p.openapiCommand(), p.versionCommand())
 	p.addOperate(root)
 	strict(root)
 	return root

@@ -205,6 +205,10 @@ func (d *Device) MustBeat() {
 	}
 }
 
+// Direct is the host:port of the machine listener itself, also where MachineURL is that
+// of a proxy before it.
+func (s *Server) Direct() string { return s.app.Machine.Addr().String() }
+
 // Host is the machine listener's host:port.
 func (s *Server) Host() string {
 	u, err := url.Parse(s.MachineURL)

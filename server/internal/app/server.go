@@ -56,6 +56,7 @@ type Server struct {
 	people   func() (*peopleSurface, error) // made once, when it is first asked for
 	machine  *httpkit.Mux
 	tls      *tls.Config // of the machine listener
+	front    *front      // nil: there is no reverse proxy to believe
 	ready    chan struct{}
 }
 
@@ -78,7 +79,9 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, fmt.Errorf("how many people approve: %w", err)
 	}
 	own := s.ServerCertificate()
-	s.health = health.New(core.DB.Now, append(core.checks(), health.Check{Name: "server-certificate", Ask: s.renews(own)})...)
+	s.front = core.newFront()
+	checks := append(core.checks(), health.Check{Name: "server-certificate", Ask: s.renews(own)})
+	s.health = health.New(core.DB.Now, append(checks, s.front.checks()...)...)
 	if err = s.surfaces(own); err != nil {
 		return nil, err
 	}
@@ -88,6 +91,9 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	}
 	if s.Machine, err = lc.Listen(ctx, "tcp", core.Config.MachineListen); err != nil {
 		return nil, fmt.Errorf("the machine listener (SENTINEL_MACHINE_LISTEN): %w", err)
+	}
+	if err = s.front.listen(ctx); err != nil {
+		return nil, err
 	}
 	core.Config.PeopleURL = reachable(core.Config.PeopleURL, "http", s.People)
 	core.Config.MachineURL = reachable(core.Config.MachineURL, "https", s.Machine)
@@ -177,7 +183,7 @@ func (c *Core) ServerCertificate() *pki.ServerCertificate {
 	return c.PKI.ServerCertificate(c.Config.MachineNames, serverCertLife)
 }
 
-// Ready is closed once both listeners serve.
+// Ready is closed once every listener serves.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // Run serves until ctx ends or a part fails, and stops the parts in reverse
@@ -188,7 +194,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	// Two intervals: a device that misses one beat need not shake hands again.
 	idle := max(3*time.Minute, 2*s.Config.HeartbeatInterval+time.Minute)
-	machine := httpkit.NewServer(s.machine, s.tls, httpkit.Limits{Idle: idle, ReadHeader: handshakePatience})
+	patience := httpkit.Limits{Idle: idle, ReadHeader: handshakePatience}
+	machine := httpkit.NewServer(s.front.closed(s.machine), s.tls, patience)
 	machine.ConnContext = deviceapi.ConnContext
 	machine.Protocols = new(http.Protocols) // HTTP/1.1 only: it serves devices at half the cost of HTTP/2
 	machine.Protocols.SetHTTP1(true)
@@ -200,41 +207,71 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		peopleTLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	}
-	// Failed handshakes and the like are the callers' doing: worth a look, not an alarm.
-	machine.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)
-	serving := make(chan struct{}, 2)
-	return lifecycle.Run(ctx, s.Log, s.Config.ShutdownTimeout,
-		lifecycle.Part{Name: "heartbeats", Run: s.Flow.RunHeartbeats},
-		lifecycle.Part{Name: "commands", Run: s.Flow.RunCommands},
-		lifecycle.Part{Name: "fleet documents", Run: s.watchDocuments},
-		lifecycle.Part{Name: "renewals", Run: s.Flow.RunRenewals},
-		lifecycle.Part{Name: "upkeep", Run: s.upkeep},
-		lifecycle.Part{Name: "authorities", Run: s.watchAuthorities},
-		lifecycle.Part{Name: "revocation lists", Run: s.keepLists},
-		lifecycle.Part{Name: "machine listener", Run: serve(machine, s.Machine, serving)},
-		lifecycle.Part{Name: "people listener", Run: func(ctx context.Context) error {
-			surface, err := s.people()
-			if err != nil {
+	console := http.HandlerFunc(s.servePeople)
+	people := httpkit.NewServer(s.front.closed(console), peopleTLS, httpkit.Limits{})
+	people.RegisterOnShutdown(s.closeConsole)
+	listeners := append([]listener{{"machine listener", machine, s.Machine}, {"people listener", people, s.People}}, s.front.servers(s.machine, console, patience, s.closeConsole)...)
+	serving := make(chan struct{}, len(listeners))
+	parts := []lifecycle.Part{
+		{Name: "heartbeats", Run: s.Flow.RunHeartbeats},
+		{Name: "commands", Run: s.Flow.RunCommands},
+		{Name: "fleet documents", Run: s.watchDocuments},
+		{Name: "renewals", Run: s.Flow.RunRenewals},
+		{Name: "upkeep", Run: s.upkeep},
+		{Name: "authorities", Run: s.watchAuthorities},
+		{Name: "revocation lists", Run: s.keepLists},
+		{Name: "what people use", Run: func(ctx context.Context) error {
+			if _, err := s.people(); err != nil {
 				return err
 			}
-			people := httpkit.NewServer(surface.Mux, peopleTLS, httpkit.Limits{})
-			people.RegisterOnShutdown(surface.console.Close)
-			people.ErrorLog = machine.ErrorLog
-			return serve(people, s.People, serving)(ctx)
-		}},
-		lifecycle.Part{Name: "announce", Run: func(ctx context.Context) error {
-			for range 2 {
-				select {
-				case <-serving:
-				case <-ctx.Done():
-					return nil
-				}
-			}
-			close(s.ready)
 			<-ctx.Done()
 			return nil
 		}},
-	)
+	}
+	if s.front != nil {
+		parts = append(parts, lifecycle.Part{Name: "what the proxy goes by", Run: s.front.keep})
+	}
+	for _, l := range listeners {
+		// Failed handshakes and the like are the callers' doing: worth a look, not an alarm.
+		l.server.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug)
+		parts = append(parts, lifecycle.Part{Name: l.name, Run: serve(l.server, l.Listener, serving)})
+	}
+	parts = append(parts, lifecycle.Part{Name: "announce", Run: func(ctx context.Context) error {
+		for range listeners {
+			select {
+			case <-serving:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		close(s.ready)
+		<-ctx.Done()
+		return nil
+	}})
+	return lifecycle.Run(ctx, s.Log, s.Config.ShutdownTimeout, parts...)
+}
+
+// servePeople waits for the surface, if that is still being made.
+func (s *Server) servePeople(w http.ResponseWriter, r *http.Request) {
+	surface, err := s.people()
+	if err != nil { // Run ends for it
+		http.Error(w, "the server does not start; its log says why", http.StatusServiceUnavailable)
+		return
+	}
+	surface.ServeHTTP(w, r)
+}
+
+func (s *Server) closeConsole() {
+	if surface, err := s.people(); err == nil {
+		surface.console.Close()
+	}
+}
+
+// listener is an address with the server that answers there.
+type listener struct {
+	name   string
+	server *http.Server
+	net.Listener
 }
 
 // RaiseMark lets this node remember the database before anything is acknowledged.
@@ -277,6 +314,7 @@ func (s *Server) Close() error {
 			_ = l.Close()
 		}
 	}
+	s.front.close()
 	return s.Core.Close()
 }
 

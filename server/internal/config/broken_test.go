@@ -177,7 +177,12 @@ func TestABadValueIsRefusedWithItsKeyAndAFix(t *testing.T) {
 		{"an unknown log format", "SENTINEL_LOG_FORMAT", "xml", "allowed words"},
 		{"no time to stop", "SENTINEL_SHUTDOWN_TIMEOUT", "0s", "range"},
 
-		{"headers of a proxy", "SENTINEL_TRUST_PROXY_CERT_HEADERS", "true", "cannot honour"},
+		{"a socket by a relative path", "SENTINEL_PROXY_LISTEN", "unix:machines.sock", "Unix socket"},
+		{"a socket whose path begins a block", "SENTINEL_PROXY_LISTEN", "unix:/run/x;}", "Unix socket"},
+		{"a socket whose path is too long", "SENTINEL_PROXY_PEOPLE_LISTEN", "unix:/" + strings.Repeat("x", 107), "Unix socket"},
+		{"a proxy on a name", "SENTINEL_PROXY_LISTEN", "proxy.example.com:8444", "listens on a name"},
+		{"a user with a space", "SENTINEL_PROXY_USERS", "www data", "no user"},
+		{"a secret that is a variable to the proxy", "SENTINEL_PROXY_SECRET", "x$remote_addr" + strongA, "header"},
 		{"an external authority", "SENTINEL_DEVICE_CA", "vault", "cannot honour"},
 		{"nobody about an identity", "SENTINEL_DUAL_APPROVAL_IDENTITY", "0", "range"},
 		{"nobody about a certificate", "SENTINEL_DUAL_APPROVAL_CERTIFICATES", "0", "range"},

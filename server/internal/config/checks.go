@@ -16,15 +16,18 @@ import (
 // "check" names one. Faults never hold the value.
 var checks = map[string]func(string) *fault{
 	"database-url": checkDatabaseURL,
+	"header-token": checkHeaderToken,
 	"https-url":    checkHTTPSURL,
 	"listen":       checkListen,
 	"names":        checkNames,
 	"origins":      checkOrigins,
 	"path":         checkPath,
+	"proxy-listen": checkProxyListen,
 	"roles":        checkRoles,
 	"title":        checkTitle,
 	"trust-domain": checkTrustDomain,
 	"url":          checkURL,
+	"users":        checkUsers,
 }
 
 func checkPath(text string) *fault {
@@ -64,6 +67,47 @@ func checkListen(text string) *fault {
 	}
 	if _, err := netip.ParseAddr(host); err != nil && host != "localhost" && host != "" {
 		return &fault{"listens on a name, which may change its meaning", "write an IP address or localhost before the colon; nothing there means every address"}
+	}
+	return nil
+}
+
+// unixPrefix begins an address that is a Unix socket.
+const unixPrefix = "unix:"
+
+// maxSocketPath is what sockaddr_un holds, with the zero byte at its end (unix(7)).
+const maxSocketPath = 107
+
+// socketPath is plain, so that it stands in the proxy's own configuration as it is.
+var socketPath = regexp.MustCompile(`^/[A-Za-z0-9._@+/-]+$`)
+
+func checkProxyListen(text string) *fault {
+	path, ok := strings.CutPrefix(text, unixPrefix)
+	if !ok {
+		return checkListen(text)
+	}
+	if !socketPath.MatchString(path) || len(path) > maxSocketPath {
+		return &fault{"is not the path of a Unix socket", "write unix: and an absolute path of letters, digits and ._@+-, at most 107 characters, for example unix:/run/sentinel-proxy/machines.sock"}
+	}
+	return nil
+}
+
+// userName is what useradd takes, or a number.
+var userName = regexp.MustCompile(`^([a-z_][a-z0-9_-]{0,31}|[0-9]{1,10})$`)
+
+func checkUsers(text string) *fault {
+	for _, user := range splitList(text) {
+		if !userName.MatchString(user) {
+			return &fault{"names something that is no user", "write the user that the proxy's workers run as, by name or number, for example www-data"}
+		}
+	}
+	return nil
+}
+
+// checkHeaderToken keeps to what is the same in a header and in the proxy's own
+// configuration, in which a dollar sign would begin a variable.
+func checkHeaderToken(text string) *fault {
+	if strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_.~-") != "" {
+		return &fault{"has characters that cannot be written in a header", "make one with: " + generate}
 	}
 	return nil
 }

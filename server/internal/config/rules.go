@@ -117,6 +117,55 @@ var rules = []rule{
 		fix:     "add its host to SENTINEL_MACHINE_NAMES, or write the URL with one of those names",
 	},
 	{
+		key: "SENTINEL_PROXY_LISTEN", also: []string{"SENTINEL_TRUST_PROXY_CERT_HEADERS"}, in: everywhere,
+		broken:  func(c *Config) bool { return c.TrustProxyCertHeaders && c.ProxyListen == "" },
+		message: "is empty, but SENTINEL_TRUST_PROXY_CERT_HEADERS is true: there is nowhere that the proxy could be believed",
+		fix:     "write where it connects, for example SENTINEL_PROXY_LISTEN=unix:/run/sentinel-proxy/machines.sock, or SENTINEL_TRUST_PROXY_CERT_HEADERS=false",
+	},
+	{
+		key: "SENTINEL_PROXY_USERS", also: proxyAddresses, in: everywhere,
+		broken:  func(c *Config) bool { return c.TrustProxyCertHeaders && c.proxyOn(isSocket) && len(c.ProxyUsers) == 0 },
+		message: "is empty, but the proxy connects to a Unix socket: nobody would get through",
+		fix:     "write the user that its workers run as, for example SENTINEL_PROXY_USERS=www-data",
+	},
+	{
+		key: "SENTINEL_PROXY_SECRET", also: proxyAddresses, in: everywhere,
+		broken:  func(c *Config) bool { return c.TrustProxyCertHeaders && c.proxyOn(isAddress) && c.ProxySecret == "" },
+		message: "is not set, but the proxy connects to an address, which proves nothing",
+		fix:     "make one with: " + generate + "; or use a Unix socket",
+	},
+	{
+		key: "SENTINEL_PROXY_SECRET", also: proxyAddresses, in: everywhere,
+		broken: func(c *Config) bool {
+			return c.TrustProxyCertHeaders && !c.proxyOn(isAddress) && (c.ProxySecret != "" || c.ProxySecretPrevious != "")
+		},
+		message: "is set, but on a Unix socket the proxy is known by its user, and no secret is asked for",
+		fix:     "remove it, and SENTINEL_PROXY_SECRET_PREVIOUS, or write host:port as the address",
+	},
+	{
+		key: "SENTINEL_PROXY_LISTEN", also: proxyAddresses, in: outsideTrial,
+		broken: func(c *Config) bool {
+			return c.TrustProxyCertHeaders && c.proxyOn(func(listen string) bool {
+				host, _, _ := net.SplitHostPort(listen)
+				return isAddress(listen) && !isLoopback(host)
+			})
+		},
+		message: "or SENTINEL_PROXY_PEOPLE_LISTEN is open to other hosts, where the proxy's secret would pass in plain text",
+		fix:     "write a Unix socket, or an address such as 127.0.0.1:8444, and run the proxy on this host",
+	},
+	{
+		key: "SENTINEL_PROXY_LISTEN", also: append([]string{"SENTINEL_PEOPLE_LISTEN", "SENTINEL_MACHINE_LISTEN"}, proxyAddresses...), in: everywhere,
+		broken: func(c *Config) bool {
+			return c.TrustProxyCertHeaders && c.proxyOn(func(listen string) bool {
+				_, port, _ := net.SplitHostPort(listen)
+				twice := listen == c.ProxyListen && listen == c.ProxyPeopleListen
+				return (twice || listen == c.PeopleListen || listen == c.MachineListen) && port != "0"
+			})
+		},
+		message: "and the other addresses to listen on must differ",
+		fix:     "give each listener an address of its own: devices, people, and what the proxy brings of each",
+	},
+	{
 		key: "SENTINEL_ALLOWED_ORIGINS", in: production,
 		broken:  func(c *Config) bool { return slices.Contains(c.AllowedOrigins, "*") },
 		message: "allows every website to call the admin API",
@@ -160,6 +209,17 @@ var rules = []rule{
 		message: "is longer than SENTINEL_SESSION_LIFETIME",
 		fix:     "write a duration no longer than that",
 	},
+}
+
+// proxyAddresses are what says how the proxy connects.
+var proxyAddresses = []string{"SENTINEL_TRUST_PROXY_CERT_HEADERS", "SENTINEL_PROXY_LISTEN", "SENTINEL_PROXY_PEOPLE_LISTEN"}
+
+func isSocket(listen string) bool  { return strings.HasPrefix(listen, unixPrefix) }
+func isAddress(listen string) bool { return listen != "" && !isSocket(listen) }
+
+// proxyOn reports whether one of the proxy's listeners is of a kind.
+func (c *Config) proxyOn(kind func(listen string) bool) bool {
+	return c.ProxyListen != "" && kind(c.ProxyListen) || c.ProxyPeopleListen != "" && kind(c.ProxyPeopleListen)
 }
 
 // hostIs reports whether a name is a host, as a certificate is matched: an address

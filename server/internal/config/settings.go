@@ -41,6 +41,13 @@ type Config struct {
 	MachineNames      []string `env:"SENTINEL_MACHINE_NAMES" default:"localhost,127.0.0.1" check:"names" doc:"DNS names and IP addresses in the server's own certificate, separated by commas."`
 	MachineURL        string   `env:"SENTINEL_MACHINE_URL" check:"https-url" example:"https://devices.example.com:8443" doc:"How devices reach it. Empty means the first of SENTINEL_MACHINE_NAMES with the port of SENTINEL_MACHINE_LISTEN."`
 
+	TrustProxyCertHeaders bool     `section:"Reverse proxy: where NGINX ends TLS; see docs/reverse-proxy.md" env:"SENTINEL_TRUST_PROXY_CERT_HEADERS" default:"false" doc:"Listen on SENTINEL_PROXY_LISTEN, and believe there what the proxy says of a client's certificate and address. It is believed nowhere else, and while this is false nowhere at all."`
+	ProxyListen           string   `env:"SENTINEL_PROXY_LISTEN" check:"proxy-listen" example:"unix:/run/sentinel-proxy/machines.sock" doc:"Where the proxy brings what devices send: a Unix socket (unix:/path), or host:port with SENTINEL_PROXY_SECRET."`
+	ProxyPeopleListen     string   `env:"SENTINEL_PROXY_PEOPLE_LISTEN" check:"proxy-listen" example:"unix:/run/sentinel-proxy/people.sock" doc:"Where it brings what people send, in the same form. Empty means that the console is not behind it."`
+	ProxyUsers            []string `env:"SENTINEL_PROXY_USERS" check:"users" example:"www-data" doc:"The users, by name or number and separated by commas, as which the proxy connects to a Unix socket. Nobody else gets through."`
+	ProxySecret           Secret   `env:"SENTINEL_PROXY_SECRET" secret:"key" check:"header-token" doc:"What the proxy proves itself by on host:port."`
+	ProxySecretPrevious   Secret   `env:"SENTINEL_PROXY_SECRET_PREVIOUS" secret:"key" check:"header-token" doc:"The value before the last change of SENTINEL_PROXY_SECRET; it is taken too, until the proxy has the new one."`
+
 	SecretKey            Secret `section:"Secrets: in the trial profile the server makes those that are missing, in its data directory" env:"SENTINEL_SECRET_KEY" secret:"key" required:"outside_trial" doc:"Seals the private keys and other sensitive values that the server stores."`
 	SecretKeyPrevious    Secret `env:"SENTINEL_SECRET_KEY_PREVIOUS" secret:"key" doc:"The value before the last change of SENTINEL_SECRET_KEY; it opens, but never seals."`
 	JWTSecret            Secret `env:"SENTINEL_JWT_SECRET" secret:"key" required:"outside_trial" doc:"Signs the tokens of people who are signed in."`

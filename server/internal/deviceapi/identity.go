@@ -32,6 +32,15 @@ func ConnContext(ctx context.Context, _ net.Conn) context.Context {
 	return context.WithValue(ctx, peerKey{}, &peer{})
 }
 
+// EachRequest gives each request a peer of its own, in place of ConnContext: a proxy
+// brings requests of many devices over one connection, and nothing that was found out
+// about one of them may be said of the next.
+func EachRequest(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), peerKey{}, &peer{})))
+	})
+}
+
 // verifyAgain is how long a verified chain is believed on an open connection, so
 // that an issuer's own end is noticed there too.
 const verifyAgain = time.Minute

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,6 +10,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,6 +90,42 @@ func (c *ServerCertificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 	return &fresh.Certificate, nil
 }
 
+// Adopt goes on with a certificate that was made before, by this node or another
+// process of it, instead of making one: if it is of the authority that issues now, for
+// the same names, and lasts for a while. It reports whether it does, and is called
+// before the first Get.
+func (c *ServerCertificate) Adopt(pair tls.Certificate) bool {
+	a, err := c.s.active(certs.KindServer)
+	if err != nil || pair.PrivateKey == nil || len(pair.Certificate) != 2 || !bytes.Equal(pair.Certificate[1], a.Certificate.Raw) {
+		return false
+	}
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil || leaf.CheckSignatureFrom(a.Certificate) != nil {
+		return false
+	}
+	dns, ips := c.namesOf()
+	same := slices.Equal(leaf.DNSNames, dns) && slices.EqualFunc(leaf.IPAddresses, ips, net.IP.Equal)
+	renewAt := leaf.NotAfter.Add(-c.life / 3)
+	if now := c.s.d.Now(); !same || now.Before(leaf.NotBefore) || !now.Before(renewAt) {
+		return false
+	}
+	pair.Leaf = leaf
+	c.current.Store(&served{Certificate: pair, issuer: a.id, renewAt: renewAt})
+	return true
+}
+
+// namesOf are the names and the addresses among what the certificate is for.
+func (c *ServerCertificate) namesOf() (dns []string, ips []net.IP) {
+	for _, name := range c.names {
+		if ip := net.ParseIP(name); ip != nil {
+			ips = append(ips, ip)
+		} else {
+			dns = append(dns, name)
+		}
+	}
+	return dns, ips
+}
+
 // Failing is why the last renewal failed, and when what is presented meanwhile
 // ends; nil when all is well.
 func (c *ServerCertificate) Failing() (ends time.Time, err error) {
@@ -105,13 +143,7 @@ func (c *ServerCertificate) issue(a authority, now time.Time) (*served, error) {
 	}
 	t := certs.ServerTemplate{PublicKey: key.Public()}
 	t.NotBefore, t.NotAfter = validity(now, c.life)
-	for _, name := range c.names {
-		if ip := net.ParseIP(name); ip != nil {
-			t.IPs = append(t.IPs, ip)
-		} else {
-			t.DNSNames = append(t.DNSNames, name)
-		}
-	}
+	t.DNSNames, t.IPs = c.namesOf()
 	der, err := certs.IssueServer(a.CA, t)
 	if err != nil {
 		return nil, fmt.Errorf("issue the server's certificate: %w", err)

@@ -92,3 +92,38 @@ func TestTheServersCertificateIsPresentedWhileItIsRenewed(t *testing.T) {
 		}
 	})
 }
+
+// A server that starts again presents what it had, unless it would make another one.
+func TestACertificateOfBeforeIsGoneOnWithWhileItWouldBeMadeTheSame(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *office) {
+		w.founded()
+		names := []string{"localhost", "127.0.0.1"}
+		first, err := w.ServerCertificate(names, 3*time.Hour).Get(nil)
+		w.must(err)
+		again := w.ServerCertificate(names, 3*time.Hour)
+		if !again.Adopt(*first) {
+			w.Fatal("the certificate of before is not taken")
+		}
+		if got, err := again.Get(nil); err != nil || !got.Leaf.Equal(first.Leaf) {
+			w.Errorf("another one is presented: %v", err)
+		}
+		if w.ServerCertificate([]string{"localhost"}, 3*time.Hour).Adopt(*first) || w.ServerCertificate([]string{"localhost", "127.0.0.2"}, 3*time.Hour).Adopt(*first) {
+			w.Error("it is taken for other names")
+		}
+		bare := *first
+		bare.PrivateKey = nil
+		if w.ServerCertificate(names, 3*time.Hour).Adopt(bare) {
+			w.Error("it is taken without its key")
+		}
+		foreign := *first
+		foreign.Certificate = [][]byte{first.Certificate[1], first.Certificate[1]}
+		if w.ServerCertificate(names, 3*time.Hour).Adopt(foreign) {
+			w.Error("a certificate that the authority did not sign is taken")
+		}
+		w.now = noon.Add(2 * time.Hour)
+		if w.ServerCertificate(names, 3*time.Hour).Adopt(*first) {
+			w.Error("it is taken when it is due")
+		}
+	})
+}
