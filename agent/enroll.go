@@ -15,8 +15,10 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/app"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/config"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/enroll"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/link"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/tpm"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/lifecycle"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/version"
@@ -57,7 +59,7 @@ command runs; --token-file or standard input cannot.
 			return runEnroll(cmd, cfg, token, wait)
 		},
 	}
-	addSettings(cmd, config.Everywhere, config.Connecting, config.Enrolling)
+	addSettings(cmd, config.Everywhere, config.Connecting, config.Enrolling, config.Hardware)
 	cmd.Flags().StringVar(&tokenFile, "token-file", "", "file that holds the enrollment token")
 	cmd.Flags().DurationVar(&wait, "wait", 72*time.Hour, "how long to wait for the decision")
 	return cmd
@@ -69,7 +71,7 @@ func runEnroll(cmd *cobra.Command, cfg *config.Config, token string, wait time.D
 	facts := app.Facts()
 	result, err := enroll.Run(ctx, enroll.Options{
 		Dir: cfg.StateDir, Server: cfg.Server, Token: token, CAFingerprint: cfg.CAFingerprint, FirstRoot: cfg.FleetRoot,
-		DeviceID: deviceID(cfg, facts["hostname"]), Wait: wait, Proxy: cfg.Proxy, Facts: facts, Built: version.Built(),
+		DeviceID: deviceID(cfg, facts["hostname"]), Wait: wait, Proxy: cfg.Proxy, Place: identity.Place{InTPM: cfg.KeyInTPM, TPM: tpm.Find(cfg.TPM)}, Facts: facts, Built: version.Built(),
 		Now: time.Now, Random: link.Jitter, Sleep: sleep, Out: cmd.OutOrStdout(),
 	})
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 
 // addOperate adds the commands that talk to the API.
 func (p *program) addOperate(root *cobra.Command) {
-	root.AddCommand(p.loginCommand(), p.logoutCommand(), p.statusCommand(), p.deviceCommand(), p.caCommand(), p.approvalCommand(), p.enrollmentCommand(),
+	root.AddCommand(p.loginCommand(), p.logoutCommand(), p.statusCommand(), p.deviceCommand(), p.attestationCommand(), p.caCommand(), p.approvalCommand(), p.enrollmentCommand(),
 		p.enrollTokenCommand(), p.enrollWindowCommand(), p.fleetCommand(), p.commandCommand(), p.policyCommand(), p.sessionCommand(), p.factorCommand(), p.apiTokenCommand(), p.auditCommand())
 }
 

@@ -49,6 +49,17 @@ const (
 	CodeRecoveryLate    Code = "recovery-late"    // expired too long ago: enroll anew
 	CodeIssuingStopped  Code = "issuing-stopped"  // no certificate is issued for now, at enrollment too: back off as Retry-After says
 
+	// Attestation. None of these is about the device's other business.
+	CodeAttestationOff       Code = "attestation-off"       // the server takes no evidence: ask again tomorrow
+	CodeEndorsementUntrusted Code = "endorsement-untrusted" // the TPM's certificate leads to no maker that is believed
+	CodeAttestationKey       Code = "attestation-key"       // the key is of a form that is not taken
+	CodeTPMChanged           Code = "tpm-changed"           // another TPM than the one on record for the device
+	CodeTPMTaken             Code = "tpm-taken"             // the TPM on record for another device
+	CodeChallengeUnknown     Code = "challenge-unknown"     // never made, or a newer one took its place: ask for a challenge
+	CodeChallengeUsed        Code = "challenge-used"        // as above: each is good once
+	CodeChallengeExpired     Code = "challenge-expired"     // as above
+	CodeChallengeForeign     Code = "challenge-foreign"     // made for another device, enrollment or certificate
+
 	// Any route.
 	CodeMalformed   Code = "malformed"
 	CodeTooLarge    Code = "too-large"

@@ -59,6 +59,7 @@ func SystemdUnit(s Spec) string {
 	}
 	if s.ReadsHost {
 		u.set("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX AF_NETLINK")
+		u.set("DeviceAllow", "/dev/tpmrm0 rw")
 	} else {
 		u.set("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX")
 		u.set("PrivateDevices", "yes")

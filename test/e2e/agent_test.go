@@ -32,17 +32,19 @@ type site struct {
 	guard    *servertest.Person // of security
 }
 
-// newSite asks for a heartbeat every second.
-func newSite(t *testing.T) *site {
+// newSite asks for a heartbeat every second. More settings are given as name, value.
+func newSite(t *testing.T, more ...string) *site {
 	t.Helper()
 	secret := make([]byte, 32)
 	if _, err := rand.Read(secret); err != nil {
 		t.Fatal(err)
 	}
 	s := &site{t: t, metrics: hex.EncodeToString(secret)}
-	s.Server = servertest.Start(t, servertest.Options{Settings: map[string]string{
-		"SENTINEL_HEARTBEAT_INTERVAL": "1s", "SENTINEL_METRICS_TOKEN": s.metrics,
-	}})
+	settings := map[string]string{"SENTINEL_HEARTBEAT_INTERVAL": "1s", "SENTINEL_METRICS_TOKEN": s.metrics}
+	for i := 0; i+1 < len(more); i += 2 {
+		settings[more[i]] = more[i+1]
+	}
+	s.Server = servertest.Start(t, servertest.Options{Settings: settings})
 	s.address = newAddress(t, s.Host())
 	s.operator, s.reviewer = s.Person("olivia", "operator"), s.Person("ben", "approver")
 	s.guard = s.Person("sam", "security")
@@ -149,10 +151,10 @@ func (s *site) enrollArgs(id, token string) []string {
 }
 
 // enroll lets an agent in: it asks, is approved, and comes back.
-func (s *site) enroll(id string) *agent {
+func (s *site) enroll(id string, flags ...string) *agent {
 	s.t.Helper()
 	a := &agent{s.t, filepath.Join(s.t.TempDir(), "state"), id}
-	if code, out := a.run(append(s.enrollArgs(id, s.operator.EnrollToken(1)), "--wait", "1s")...); code != 3 {
+	if code, out := a.run(append(s.enrollArgs(id, s.operator.EnrollToken(1)), append(flags, "--wait", "1s")...)...); code != 3 {
 		s.t.Fatalf("asking to enroll: exit code %d\n%s", code, out)
 	}
 	s.reviewer.Approve(a.status().EnrollmentID)
@@ -198,9 +200,9 @@ type process struct {
 }
 
 // start runs the agent until the test ends or it is killed.
-func (a *agent) start() *process {
+func (a *agent) start(flags ...string) *process {
 	a.t.Helper()
-	p := &process{exec.Command(filepath.Join(bin, "sentinel-agent"), "run", "--state-dir", a.dir, "--min-interval", "1s"), &buffer{}}
+	p := &process{exec.Command(filepath.Join(bin, "sentinel-agent"), append([]string{"run", "--state-dir", a.dir, "--min-interval", "1s"}, flags...)...), &buffer{}}
 	p.Stderr = p.log
 	if err := p.Start(); err != nil {
 		a.t.Fatal(err)
@@ -259,4 +261,18 @@ func (b *buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
+}
+
+// keyFile is what lies where the device's keys do.
+func (a *agent) keyFile() string {
+	a.t.Helper()
+	text := ""
+	for _, name := range []string{"device.key", "device-b.key"} {
+		data, err := os.ReadFile(filepath.Join(a.dir, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			a.t.Fatal(err)
+		}
+		text += string(data)
+	}
+	return text
 }

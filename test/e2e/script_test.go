@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -33,6 +34,7 @@ func TestScripts(t *testing.T) {
 			for name, value := range map[string]string{
 				"HOME": env.WorkDir, "SENTINEL_SERVER": s.PeopleURL, "MACHINE": s.MachineURL, "CA": s.CAFingerprint, "ROOT": s.RootDigest,
 				"PASSWORD": servertest.Password, "SENTINEL_AGENT_STATE_DIR": env.WorkDir + "/agent",
+				"UNTIL": time.Now().Add(30 * 24 * time.Hour).Format(time.DateOnly),
 			} {
 				env.Setenv(name, value)
 			}

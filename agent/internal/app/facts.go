@@ -1,9 +1,11 @@
 package app
 
 import (
+	"maps"
 	"os"
 	"runtime"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/attest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
@@ -15,5 +17,6 @@ func Facts() protocol.Facts {
 		facts["hostname"] = name
 	}
 	addSystem(facts)
+	maps.Copy(facts, attest.Posture())
 	return facts
 }

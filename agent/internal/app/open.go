@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/attest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/config"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/identity"
@@ -16,6 +17,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/link"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/pins"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/renew"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/tpm"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/version"
 )
@@ -60,7 +62,8 @@ func (d *device) read(now time.Time) error {
 type agent struct {
 	link     *link.Link
 	renewer  *renew.Renewer
-	commands *command.Runner // nil for a single heartbeat, which does nothing
+	attester *attest.Attester // nil without a TPM
+	commands *command.Runner  // nil for a single heartbeat, which does nothing
 }
 
 // connect makes the parts that speak to the server, as this device.
@@ -81,15 +84,22 @@ func (d *device) connect(ctx context.Context, cfg *config.Config, log *slog.Logg
 		return nil, err
 	}
 	a := &agent{}
+	chip := tpm.Find(cfg.TPM)
 	var err error
 	if a.renewer, err = renew.New(renew.Options{
-		Disk: renew.OnDisk(d.journal), Server: w.client, Keeper: keeper, Facts: m.Facts, Shown: w.Slot,
+		Disk: renew.OnDisk(d.journal, identity.Place{InTPM: cfg.KeyInTPM, TPM: chip}), Server: w.client, Keeper: keeper, Facts: m.Facts, Shown: w.Slot,
 		Changed: func() { a.link.Retry() }, Now: clock, Random: m.Random, Due: m.Due, Log: log,
 	}); err != nil {
 		return nil, err
 	}
-	bootID := journal.NewID(m.Now())
 	parties := []link.Party{w, keeper, a.renewer} // documents before the commands that rest on them
+	if chip != nil {
+		a.attester = attest.New(attest.Options{
+			TPM: chip, State: d.journal.State, Server: w.client, Shown: w.Identity, Random: m.Random, Log: log,
+		})
+		parties = append(parties, a.attester)
+	}
+	bootID := journal.NewID(m.Now())
 	if obey {
 		if a.commands, err = d.obey(a, w, bootID, clock, log, m); err != nil {
 			return nil, err

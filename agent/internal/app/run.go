@@ -54,11 +54,15 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, ready func()
 	d.announce(log)
 	ready()
 	debug.FreeOSMemory() // what starting needed
-	err = lifecycle.Run(ctx, log, stopGrace,
-		lifecycle.Part{Name: "link", Run: a.link.Run},
-		lifecycle.Part{Name: "renewal", Run: a.renewer.Run},
-		lifecycle.Part{Name: "commands", Run: a.commands.Run},
-	)
+	parts := []lifecycle.Part{
+		{Name: "link", Run: a.link.Run},
+		{Name: "renewal", Run: a.renewer.Run},
+		{Name: "commands", Run: a.commands.Run},
+	}
+	if a.attester != nil {
+		parts = append(parts, lifecycle.Part{Name: "attestation", Run: a.attester.Run})
+	}
+	err = lifecycle.Run(ctx, log, stopGrace, parts...)
 	log.Info("agent stopped", "why", why(err))
 	return err
 }

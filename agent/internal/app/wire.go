@@ -77,6 +77,9 @@ func (w *wire) fit(ctx context.Context) error {
 // Slot is where the certificate that is shown lies, Key its key.
 func (w *wire) Slot() journal.Slot { return w.now.Load().slot }
 
+// Identity is the key and certificate that are shown.
+func (w *wire) Identity() *identity.Identity { return w.now.Load().id }
+
 // Key is the key of the certificate that is shown.
 func (w *wire) Key() crypto.Signer { return w.now.Load().id.Key }
 

@@ -150,7 +150,7 @@ func TestEverySettingIsDescribedOnce(t *testing.T) {
 		seen[s.Key], seen[s.Flag] = true, true
 	}
 	groups := 0
-	for _, group := range [][]string{Everywhere, Logging, Connecting, Enrolling, Running} {
+	for _, group := range [][]string{Everywhere, Logging, Connecting, Enrolling, Running, Hardware} {
 		for _, key := range group {
 			groups++
 			if !seen[key] {

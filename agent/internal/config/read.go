@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/tpm"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
@@ -37,6 +38,19 @@ func readLogFormat(c *Config, v string) error {
 		return errors.New("write json or text")
 	}
 	c.LogFormat = v
+	return nil
+}
+
+func readTPM(c *Config, v string) error {
+	c.TPM = v
+	return tpm.CheckSetting(v)
+}
+
+func readKeyIn(c *Config, v string) error {
+	if v != "file" && v != "tpm" {
+		return errors.New("write file or tpm")
+	}
+	c.KeyInTPM = v == "tpm"
 	return nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"net/url"
 	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/tpm"
 )
 
 // Config is what the settings mean once they are checked.
@@ -18,6 +20,8 @@ type Config struct {
 	CAFingerprint string // lower-case hex
 	FleetRoot     string // lower-case hex, "" for trust on first use
 	Token         string // secret
+	TPM           string // auto, off, or its path
+	KeyInTPM      bool   // new keys of the device are made in the TPM
 }
 
 // AsPrinted says where an operator finds the digests that a device is given.
@@ -51,6 +55,8 @@ func Settings() []Setting {
 		{Key: "PROXY", Flag: "proxy", About: "HTTP proxy to the server, such as http://proxy.example:3128 (HTTP_PROXY is not looked at)", read: readProxy},
 		{Key: "MIN_INTERVAL", Flag: "min-interval", Default: "5s", About: "shortest time between heartbeats that the server may ask for, 1s to 1h", read: readMinInterval},
 		{Key: "SERVER", Flag: "server", About: "address of the server's machine listener, such as https://sentinel.example:8443", read: readServer},
+		{Key: "TPM", Flag: "tpm", Default: tpm.Auto, About: "TPM that vouches for the device: auto, off, or the path of a device or socket", read: readTPM},
+		{Key: "KEY_IN", Flag: "key-in", Default: "file", About: "where new keys of the device are made: file or tpm", read: readKeyIn},
 		{Key: "DEVICE_ID", Flag: "device-id", About: "name of this device; without it the host name is used if it is fit", read: readDeviceID},
 		{Key: "CA_FINGERPRINT", Flag: "ca-fingerprint", About: "SHA-256 of the server's CA certificate in hex, " + AsPrinted, read: readDigest(func(c *Config) *string { return &c.CAFingerprint })},
 		{Key: "FLEET_ROOT", Flag: "fleet-root", About: "SHA-256 of the first fleet root in hex; without it the server's own is trusted on first use", read: readDigest(func(c *Config) *string { return &c.FleetRoot })},
@@ -65,4 +71,5 @@ var (
 	Connecting = []string{"SERVER", "PROXY"}
 	Enrolling  = []string{"DEVICE_ID", "CA_FINGERPRINT", "FLEET_ROOT", "TOKEN"}
 	Running    = []string{"MIN_INTERVAL"}
+	Hardware   = []string{"TPM", "KEY_IN"}
 )

@@ -32,6 +32,7 @@ type Options struct {
 	DeviceID      string
 	Wait          time.Duration // for a decision
 	Proxy         *url.URL
+	Place         identity.Place // where the key is made
 	Facts         protocol.Facts
 	Built         time.Time                                                            // when this program was made, zero if unknown: it cannot be earlier now
 	Dial          func(ctx context.Context, network, address string) (net.Conn, error) // as link.Target; nil is the usual
@@ -210,7 +211,7 @@ func (e *enrollment) resume() error {
 func (e *enrollment) findKey() (crypto.Signer, error) {
 	key, err := identity.LoadKey(e.Dir)
 	if errors.Is(err, identity.ErrNoKey) && !e.state.Submitted {
-		return identity.CreateKey(e.Dir)
+		return e.Place.Create(e.Dir, journal.SlotA)
 	}
 	return key, err
 }

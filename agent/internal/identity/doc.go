@@ -6,6 +6,9 @@
 // directory's access list. The certificate says what the key's holder is called;
 // it is public, and a new one replaces it whole.
 //
+// Where it is asked for, the key is made in the device's TPM instead (package tpm) and
+// does not leave that; the file holds what the TPM encrypted to itself.
+//
 // There are two slots, so that a key and its certificate are replaced together or
 // not at all: a renewal fills the slot that is not in use, and the journal says
 // which one is. A key is never replaced (CreateKey refuses to), only its slot

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -15,12 +16,14 @@ import (
 	"strings"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/tpm"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
 )
 
 const (
 	keyFile = "device.key"  // of journal.SlotA
 	keyType = "PRIVATE KEY" // PKCS#8 (RFC 7468 section 10)
+	tpmType = "SENTINEL TPM KEY"
 	maxKey  = 8 << 10
 )
 
@@ -54,12 +57,53 @@ func CreateKeyIn(dir string, slot journal.Slot) (crypto.Signer, error) {
 		return nil, fmt.Errorf("make the device's key: %w", err)
 	}
 	defer clear(der)
-	sealed, err := seal(pem.EncodeToMemory(&pem.Block{Type: keyType, Bytes: der}))
+	if err := store(path, keyType, der); err != nil {
+		return nil, err
+	}
+	return key, nil
+}
+
+func store(path, kind string, key []byte) error {
+	sealed, err := seal(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: key}))
 	if err != nil {
-		return nil, fmt.Errorf("seal the device's key: %w", err)
+		return fmt.Errorf("seal the device's key: %w", err)
 	}
 	if err := files.Replace(path, sealed, 0o600); err != nil {
-		return nil, fmt.Errorf("store the device's key: %w", err)
+		return fmt.Errorf("store the device's key: %w", err)
+	}
+	return nil
+}
+
+// Place is where new keys are made: in a file, which is the zero Place, or in a TPM.
+type Place struct {
+	InTPM bool
+	TPM   *tpm.TPM // nil: there is none
+}
+
+// Create makes a key in a slot, as CreateKeyIn does. A key that the TPM made is in a
+// file too, which is worth nothing without the TPM. tpm.ErrNone if it is to be there and
+// there is none: a key elsewhere would not be what was asked for.
+func (p Place) Create(dir string, slot journal.Slot) (crypto.Signer, error) {
+	if !p.InTPM {
+		return CreateKeyIn(dir, slot)
+	}
+	if p.TPM == nil {
+		return nil, fmt.Errorf("make the device's key: %w", tpm.ErrNone)
+	}
+	path := filepath.Join(dir, in(slot, keyFile))
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", ErrKeyExists, path)
+	}
+	key, err := p.TPM.NewKey()
+	if err != nil {
+		return nil, fmt.Errorf("make the device's key: %w", err)
+	}
+	data, err := key.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("make the device's key: %w", err)
+	}
+	if err := store(path, tpmType, data); err != nil {
+		return nil, err
 	}
 	return key, nil
 }
@@ -92,17 +136,20 @@ func LoadKeyIn(dir string, slot journal.Slot) (crypto.Signer, error) {
 	return key, nil
 }
 
-func parseKey(data []byte) (*ecdsa.PrivateKey, error) {
+func parseKey(data []byte) (crypto.Signer, error) {
 	plain, err := unseal(data)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(plain)
 	block, rest := pem.Decode(plain)
-	if block == nil || block.Type != keyType || len(block.Headers) != 0 || len(rest) != 0 {
+	if block == nil || block.Type != keyType && block.Type != tpmType || len(block.Headers) != 0 || len(rest) != 0 {
 		return nil, errors.New("it is not one private key in PEM")
 	}
 	defer clear(block.Bytes)
+	if block.Type == tpmType {
+		return tpm.ParseKey(bytes.Clone(block.Bytes))
+	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
 		return nil, errors.New("it is not a PKCS#8 key") // never the reader's text

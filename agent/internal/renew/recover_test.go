@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/agenttest"
+	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/journal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/link"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
@@ -235,7 +236,7 @@ func TestEachStepOfARecoveryMayBeCutShort(t *testing.T) {
 			if f.step == "" {
 				break
 			}
-			d.disk = OnDisk(d.journal)
+			d.disk = OnDisk(d.journal, identity.Place{})
 			d.start()
 			for range 12 {
 				d.live(1)

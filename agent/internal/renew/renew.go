@@ -42,13 +42,17 @@ type Disk interface {
 	Clear(slot journal.Slot) error
 }
 
-type disk struct{ *journal.Journal }
+type disk struct {
+	*journal.Journal
 
-// OnDisk is the state directory that the journal holds.
-func OnDisk(j *journal.Journal) Disk { return disk{j} }
+	place identity.Place
+}
+
+// OnDisk is the state directory that the journal holds. New keys are made at place.
+func OnDisk(j *journal.Journal, place identity.Place) Disk { return disk{j, place} }
 
 func (d disk) CreateKey(s journal.Slot) (crypto.Signer, error) {
-	return identity.CreateKeyIn(d.Dir(), s)
+	return d.place.Create(d.Dir(), s)
 }
 func (d disk) LoadKey(s journal.Slot) (crypto.Signer, error) { return identity.LoadKeyIn(d.Dir(), s) }
 func (d disk) LoadIdentity(s journal.Slot) (*identity.Identity, error) {

@@ -108,7 +108,7 @@ func newDeviceFor(t *testing.T, life time.Duration) *device {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	d.disk = OnDisk(d.journal)
+	d.disk = OnDisk(d.journal, identity.Place{})
 	d.start()
 	return d
 }
@@ -176,7 +176,7 @@ func (d *device) beat() protocol.Code {
 // works makes sure that the device, as it lies on the disk, is let in.
 func (d *device) works() *identity.Identity {
 	d.t.Helper()
-	d.disk = OnDisk(d.journal)
+	d.disk = OnDisk(d.journal, identity.Place{})
 	d.start()
 	if code := d.beat(); code != "" {
 		if code = d.beat(); code != "" { // the second, if a new certificate was not taken

@@ -84,7 +84,10 @@ type Deps struct {
 	Approvals   Approvals
 	Policies    Policies
 	Issuers     Issuers
-	Fleet       func(ctx context.Context) (*Fleet, error)
+
+	Attestations Attestations
+
+	Fleet func(ctx context.Context) (*Fleet, error)
 
 	AuditLog func(ctx context.Context, f audit.Filter) (audit.Page, error)
 	Refused  func(ctx context.Context, who audit.Actor, e audit.Entry) error // records a refusal

@@ -76,6 +76,12 @@ var matrix = map[string]struct {
 	"POST /api/ca/stop-issuing":  {"operator security admin", "pki:stop", "/api/ca/stop-issuing", `{"reason":"x"}`},
 	"POST /api/ca/start-issuing": {"security admin", "pki:start", "/api/ca/start-issuing", `{"reason":"x"}`},
 
+	"GET /api/attestation/devices/{device_id}":             {"viewer operator approver security admin", "device:read", "/api/attestation/devices/edge-1", ""},
+	"POST /api/attestation/devices/{device_id}/forget-tpm": {"security", "device:resync", "/api/attestation/devices/edge-1/forget-tpm", `{"reason":"x"}`},
+	"GET /api/attestation/baselines":                       {"viewer operator approver security admin", "fleet:read", "/api/attestation/baselines", ""},
+	"POST /api/attestation/baselines":                      {"operator admin", "baseline:propose", "/api/attestation/baselines", `{"name":"x"}`},
+	"POST /api/attestation/baselines/{id}/retire":          {"operator security admin", "baseline:retire", "/api/attestation/baselines/x/retire", `{"reason":"x"}`},
+
 	"POST /api/command":                           {"operator admin", "command:create", "/api/command", `{"kind":"ping","targets":{"label":"a=b"},"reason":"x"}`},
 	"GET /api/commands":                           {"viewer operator approver security admin", "command:read", "/api/commands", ""},
 	"GET /api/commands/{id}":                      {"viewer operator approver security admin", "command:read", "/api/commands/x", ""},

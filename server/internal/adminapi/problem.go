@@ -10,6 +10,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/attestation"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/command"
@@ -180,6 +181,9 @@ var refusals = []struct {
 	{pki.ErrNoAuthority, protocol.CodeNotReady, true},
 	{pki.ErrStoppedAlready, httpkit.CodeConflict, true},
 	{pki.ErrNotStopped, httpkit.CodeConflict, true},
+	{attestation.ErrNone, protocol.CodeNotFound, true},
+	{attestation.ErrNoBaseline, protocol.CodeNotFound, false},
+	{attestation.ErrState, httpkit.CodeConflict, true},
 }
 
 // refusal turns an error into a problem. An unknown one is internal, and its text
@@ -197,6 +201,9 @@ func (a *API) refusal(ctx context.Context, err error) error {
 		return newProblem(ctx, httpkit.CodeInvalid, ask.Error())
 	}
 	if invalid, ok := errors.AsType[*policy.InvalidError](err); ok {
+		return newProblem(ctx, httpkit.CodeInvalid, invalid.Error())
+	}
+	if invalid, ok := errors.AsType[*attestation.InvalidError](err); ok {
 		return newProblem(ctx, httpkit.CodeInvalid, invalid.Error())
 	}
 	for _, known := range refusals {

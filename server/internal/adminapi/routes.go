@@ -103,6 +103,7 @@ func (a *API) routes() {
 	add(a, httpkit.Need(authz.FleetRead), get("/api/policy/bundles/{version}", "get-policy-bundle", "A policy bundle with its signed bytes; version 0 is the one in force"), a.bundle)
 
 	a.caRoutes()
+	a.attestationRoutes()
 
 	a.endpoints = append(a.endpoints, endpoint{
 		httpkit.Route{Method: http.MethodGet, Pattern: "/api/openapi.json", Policy: httpkit.Anonymous}, http.HandlerFunc(a.serveOpenAPI),

@@ -89,6 +89,7 @@ func (s *site) serve(deps Deps) {
 	deps.Log = slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	deps.Version, deps.Now = "1.2.3", time.Now
 	deps.Devices, deps.Enrollments, deps.Tokens, deps.Commands, deps.Policies, deps.Approvals = empty{}, empty{}, empty{}, empty{}, empty{}, empty{}
+	deps.Attestations = empty{}
 	deps.Fleet = func(context.Context) (*Fleet, error) { return nil, admin.ErrNotFound }
 	s.api = New(deps)
 	s.mux = httpkit.NewMux(httpkit.Options{Surface: "people", Guards: s.api.Guards(), Log: deps.Log})

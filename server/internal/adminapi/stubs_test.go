@@ -6,6 +6,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/attestation"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
@@ -98,6 +99,20 @@ func (empty) Bundles(context.Context, int64, int) ([]policy.Document, int64, err
 	return nil, 0, nil
 }
 func (empty) Bundle(context.Context, int64) (*policy.Document, error) {
+	return nil, admin.ErrNotFound
+}
+
+func (empty) Attestation(context.Context, string) (*view.Attestation, error) {
+	return nil, admin.ErrNotFound
+}
+func (empty) Baselines(context.Context, int) ([]view.Baseline, error) { return nil, nil }
+func (empty) ProposeBaseline(context.Context, authz.By, attestation.Proposal) (*flow.ProposedBaseline, error) {
+	return nil, admin.ErrNotFound
+}
+func (empty) RetireBaseline(context.Context, authz.By, string, string) error {
+	return admin.ErrNotFound
+}
+func (empty) ForgetTPM(context.Context, authz.By, string, string) (*approval.Request, error) {
 	return nil, admin.ErrNotFound
 }
 

@@ -102,7 +102,7 @@ func (c *Core) fleet(context.Context) (*adminapi.Fleet, error) {
 func (c *Core) adminAPI() *adminapi.API {
 	r := reads{c.Flow, c.Enroll, c}
 	return adminapi.New(adminapi.Deps{
-		SignIns: c.Admin, Sessions: c.Admin, Accounts: c.Admin, Factors: c.Admin, Devices: r, Enrollments: r, Identities: r, Tokens: r, Commands: r, Policies: r, Issuers: r, Fleet: c.fleet,
+		SignIns: c.Admin, Sessions: c.Admin, Accounts: c.Admin, Factors: c.Admin, Devices: r, Enrollments: r, Identities: r, Tokens: r, Commands: r, Policies: r, Issuers: r, Attestations: r, Fleet: c.fleet,
 		Approvals: r,
 		AuditLog:  func(ctx context.Context, f audit.Filter) (audit.Page, error) { return audit.List(ctx, c.DB.Read(), f) },
 		Refused:   c.Refusals.Note, Log: c.Log, Now: c.DB.Now, Version: version.Version,
@@ -112,5 +112,5 @@ func (c *Core) adminAPI() *adminapi.API {
 // OpenAPI is the description of the API, without a server.
 func OpenAPI() []byte {
 	r := reads{}
-	return adminapi.New(adminapi.Deps{Devices: r, Enrollments: r, Identities: r, Tokens: r, Commands: r, Approvals: r, Policies: r, Issuers: r, Now: time.Now, Version: version.Version}).OpenAPI()
+	return adminapi.New(adminapi.Deps{Devices: r, Enrollments: r, Identities: r, Tokens: r, Commands: r, Approvals: r, Policies: r, Issuers: r, Attestations: r, Now: time.Now, Version: version.Version}).OpenAPI()
 }

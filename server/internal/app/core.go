@@ -185,6 +185,10 @@ func (c *Core) services(o Options) error {
 	if err != nil {
 		return err
 	}
+	terms, err := attestationTerms(c.Config)
+	if err != nil {
+		return err
+	}
 	c.Flow = flow.New(flow.Parts{
 		DB: c.DB, Log: c.Log, Ring: c.Ring, PKI: c.PKI, Policy: c.Policy, Refusals: c.Refusals, Journal: c.Journal, Outside: c.Outside,
 		Settings: flow.Settings{
@@ -194,7 +198,7 @@ func (c *Core) services(o Options) error {
 			People: map[approval.Path]int{
 				approval.Commands: int(c.Config.DualApprovalCommands), approval.Certificates: c.Config.DualApprovalCertificates, approval.Identities: c.Config.DualApprovalIdentity,
 			},
-			ApprovalDelay: c.Config.ApprovalDelay, FreshSignIn: c.Config.ApprovalFreshSignIn,
+			ApprovalDelay: c.Config.ApprovalDelay, FreshSignIn: c.Config.ApprovalFreshSignIn, Attestation: terms,
 		},
 		CommandSigner: c.commandSigner, Accounts: c.Admin,
 	})

@@ -34,6 +34,7 @@ func (s *Server) upkeep(ctx context.Context) error {
 // Upkeep does the round of this number.
 func (c *Core) Upkeep(ctx context.Context, round int) {
 	c.round(ctx, "reevaluate", c.Flow.Reevaluate)
+	c.round(ctx, "judge by other baselines", c.Flow.Rejudge)
 	c.round(ctx, "expire enrollments", c.Flow.ExpireEnrollments)
 	c.round(ctx, "expire identity requests", c.Flow.ExpireIdentities)
 	c.round(ctx, "expire approvals", c.Flow.ExpireApprovals)

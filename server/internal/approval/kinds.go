@@ -20,6 +20,8 @@ const (
 	FactorReset Kind = "factor-reset" // takes the second factors of an account that approves away
 	Quorum      Kind = "quorum"       // lets fewer people approve
 	Issuing     Kind = "issuing"      // lets certificates be issued again
+	Baseline    Kind = "baseline"     // says what a healthy device's TPM proves
+	ForgetTPM   Kind = "forget-tpm"   // lets a device have another TPM
 )
 
 // Path is what a number of people is set for.
@@ -55,6 +57,8 @@ var kinds = map[Kind]About{
 	FactorReset: {Title: "Take away the second factors of an account that approves", Vote: authz.AccountReview, Ask: authz.AccountManage, Delayed: true},
 	Quorum:      {Title: "Let fewer people approve", Vote: authz.AccountReview, Delayed: true},
 	Issuing:     {Title: "Issue certificates again", Vote: authz.PKIReview, Ask: authz.PKIStart},
+	Baseline:    {Title: "Put a baseline into force", Vote: authz.BaselineReview, Ask: authz.BaselinePropose},
+	ForgetTPM:   {Title: "Let a device have another TPM", Vote: authz.DeviceReview, Ask: authz.DeviceResync},
 }
 
 // About is what requests of this kind have in common; false for what is no kind.

@@ -59,7 +59,13 @@ const (
 	IssuingStop       = "issuing.stop"
 	IssuingAsk        = "issuing.ask" // to start again
 	IssuingStart      = "issuing.start"
-	IssuingKeep       = "issuing.keep"     // stopped: a second person did not agree
+	IssuingKeep       = "issuing.keep"       // stopped: a second person did not agree
+	AttestationResult = "attestation.result" // evidence led to another result than before
+	BaselinePropose   = "baseline.propose"
+	BaselineActivate  = "baseline.activate"
+	BaselineRefuse    = "baseline.refuse"
+	BaselineRetire    = "baseline.retire"
+	TPMForget         = "tpm.forget"
 	ApprovalRequest   = "approval.request" // a person, or a setting, asks for what needs others
 	ApprovalVote      = "approval.vote"
 	ApprovalVoid      = "approval.void" // what it rested on is gone
@@ -88,6 +94,7 @@ func Actions() []string {
 		CommandRequest, CommandApprove, CommandReject, CommandCancel, CommandSign, CommandResult, CommandExpire,
 		PolicyPublish, RootPublish, AuthorityActivate, AuthorityRetire,
 		IssuingStop, IssuingAsk, IssuingStart, IssuingKeep,
+		AttestationResult, BaselinePropose, BaselineActivate, BaselineRefuse, BaselineRetire, TPMForget,
 		ApprovalRequest, ApprovalVote, ApprovalVoid, ApprovalExpire,
 		ApprovalExecute, ApprovalRefuse, QuorumRaise, QuorumLower,
 		Access, Restore, Behind,

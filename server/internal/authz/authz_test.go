@@ -44,6 +44,9 @@ func TestRolesHoldWhatTheyAreFor(t *testing.T) {
 		PKIStop:           {Operator, Security, Admin},
 		PKIStart:          {Security, Admin},
 		PKIReview:         {Approver},
+		BaselinePropose:   {Operator, Admin},
+		BaselineReview:    {Approver},
+		BaselineRetire:    {Operator, Security, Admin},
 		AccountRead:       {Security, Admin},
 		AccountManage:     {Admin},
 		SessionManage:     {Security, Admin},
@@ -120,6 +123,15 @@ func TestNoRoleHasIssuingStartedAlone(t *testing.T) {
 	for _, r := range Roles() {
 		if r.Has(PKIStart) && r.Has(PKIReview) {
 			t.Errorf("%s can start issuing alone", r)
+		}
+	}
+}
+
+func TestNoRoleProposesABaselineAndReviewsIt(t *testing.T) {
+	t.Parallel()
+	for _, r := range Roles() {
+		if r.Has(BaselinePropose) && r.Has(BaselineReview) {
+			t.Errorf("%s can put a baseline into force alone", r)
 		}
 	}
 }

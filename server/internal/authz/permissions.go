@@ -46,6 +46,11 @@ const (
 	PKIStart  Permission = "pki:start"
 	PKIReview Permission = "pki:review"
 
+	// Of baselines, which say what a healthy device's TPM proves.
+	BaselinePropose Permission = "baseline:propose"
+	BaselineReview  Permission = "baseline:review"
+	BaselineRetire  Permission = "baseline:retire"
+
 	FleetRead    Permission = "fleet:read"
 	ApprovalRead Permission = "approval:read"
 	AuditRead    Permission = "audit:read"
@@ -70,6 +75,7 @@ var permissions = []Permission{
 	CommandRead, CommandCreate, CommandCancel, CommandReview,
 	PolicyPublish,
 	PKIStop, PKIStart, PKIReview,
+	BaselinePropose, BaselineReview, BaselineRetire,
 	FleetRead, ApprovalRead, AuditRead,
 	AccountRead, AccountManage, AccountReview, SessionManage,
 	APITokenRead, APITokenCreate, APITokenRevoke,
@@ -98,7 +104,7 @@ func (p Permission) Known() bool { return slices.Contains(permissions, p) }
 // asked, or gives rights. Nobody is given such a right by one person alone.
 func (p Permission) Widens() bool {
 	switch p {
-	case EnrollmentReview, IdentityReview, CommandReview, DeviceReview, AccountReview, AccountManage, EnrollWindowOpen, PKIReview:
+	case EnrollmentReview, IdentityReview, CommandReview, DeviceReview, AccountReview, AccountManage, EnrollWindowOpen, PKIReview, BaselineReview:
 		return true
 	}
 	return false

@@ -30,6 +30,7 @@ var roles = map[Role][]Permission{
 		DeviceSuspend, DeviceRevoke, EnrollWindowClose,
 		CommandRead, CommandCreate, CommandCancel, PolicyPublish,
 		PKIStop,
+		BaselinePropose, BaselineRetire,
 	},
 
 	// Lets devices in.
@@ -38,6 +39,7 @@ var roles = map[Role][]Permission{
 		EnrollmentReview, EnrollWindowOpen, EnrollWindowClose,
 		IdentityReview, DeviceReview, CommandRead, CommandReview,
 		PKIReview,
+		BaselineReview,
 	},
 
 	// Protects, investigates, and gives back what was taken away.
@@ -47,6 +49,7 @@ var roles = map[Role][]Permission{
 		DeviceSuspend, DeviceRevoke, DeviceResume, DeviceResync, DeviceReview, AccountReview, SessionManage, APITokenRead, APITokenRevoke,
 		CommandRead, CommandCancel,
 		PKIStop, PKIStart,
+		BaselineRetire,
 	},
 
 	// Manages people, and does everything that an operator does. Lets no device
@@ -58,6 +61,7 @@ var roles = map[Role][]Permission{
 		AccountRead, AccountManage, AccountReview, SessionManage, APITokenRead, APITokenCreate, APITokenRevoke,
 		CommandRead, CommandCreate, CommandCancel, PolicyPublish,
 		PKIStop, PKIStart,
+		BaselinePropose, BaselineRetire,
 	},
 }
 

@@ -23,6 +23,7 @@ var checks = map[string]func(string) *fault{
 	"origins":      checkOrigins,
 	"path":         checkPath,
 	"proxy-listen": checkProxyListen,
+	"pcrs":         checkPCRs,
 	"roles":        checkRoles,
 	"title":        checkTitle,
 	"trust-domain": checkTrustDomain,
@@ -33,6 +34,20 @@ var checks = map[string]func(string) *fault{
 func checkPath(text string) *fault {
 	if len(text) > 4096 {
 		return &fault{"is longer than any path", "write the path of one file or directory"}
+	}
+	return nil
+}
+
+func checkPCRs(text string) *fault {
+	list := splitList(text)
+	for i, word := range list {
+		n, err := strconv.Atoi(word)
+		if err != nil || n < 0 || n > 23 || strconv.Itoa(n) != word || slices.Contains(list[:i], word) {
+			return &fault{"is not a list of registers", "write numbers from 0 to 23, each once, separated by commas, for example 0,2,4,7"}
+		}
+	}
+	if len(list) == 0 {
+		return &fault{"names no register", "write numbers from 0 to 23, separated by commas, for example 0,2,4,7"}
 	}
 	return nil
 }

@@ -77,6 +77,10 @@ type Config struct {
 	CRLInterval  time.Duration `env:"SENTINEL_CRL_INTERVAL" default:"10m" min:"10s" max:"24h" doc:"How often a new one is made; after a revocation it is made at once. At most half of SENTINEL_CRL_VALIDITY."`
 	OCSPValidity time.Duration `env:"SENTINEL_OCSP_VALIDITY" default:"10m" min:"10s" max:"8h" doc:"How long an OCSP answer holds."`
 
+	AttestationMakersDir string        `section:"Attestation: what the TPMs of devices prove" env:"SENTINEL_ATTESTATION_MAKERS_DIR" check:"path" example:"/etc/sentinel/tpm-makers" doc:"The directory of the certificates (PEM files) of the makers of TPMs that are believed, read at the start; empty means that no evidence is taken."`
+	AttestationPCRs      []string      `env:"SENTINEL_ATTESTATION_PCRS" default:"0,1,2,3,4,5,6,7" check:"pcrs" doc:"The registers (PCRs, 0 to 23, of the SHA-256 bank) that a TPM quotes, separated by commas."`
+	AttestationInterval  time.Duration `env:"SENTINEL_ATTESTATION_INTERVAL" default:"1h" min:"1m" max:"24h" doc:"How often a device brings evidence; it counts for three times as long."`
+
 	SessionIdle       time.Duration `section:"People" env:"SENTINEL_SESSION_IDLE" default:"1h" min:"1m" max:"24h" doc:"A session unused for this long ends."`
 	SessionLifetime   time.Duration `env:"SENTINEL_SESSION_LIFETIME" default:"12h" min:"1m" max:"168h" doc:"A session ends after this long, used or not."`
 	PasskeyRoles      []string      `env:"SENTINEL_PASSKEY_ROLES" check:"roles" example:"admin,security" doc:"Roles whose accounts must use a passkey once they have one, separated by commas; single accounts can be told to as well."`

@@ -96,9 +96,14 @@ func spanOf(d time.Duration) string {
 type status struct{ Word, Tone, Icon string }
 
 var statuses = map[string]status{
-	"trusted":      {"trusted", "good", "shield-check"},
-	"reserved":     {"reserved", "warn", "shield-half"},
-	"untrusted":    {"untrusted", "bad", "shield-x"},
+	"trusted":   {"trusted", "good", "shield-check"},
+	"reserved":  {"reserved", "warn", "shield-half"},
+	"untrusted": {"untrusted", "bad", "shield-x"},
+
+	"tpm-affirming":       {"as expected", "good", "shield-check"},
+	"tpm-warning":         {"not as expected", "warn", "shield-half"},
+	"tpm-contraindicated": {"not genuine", "bad", "shield-x"},
+
 	"active":       {"active", "good", "dot"},
 	"suspended":    {"suspended", "warn", "pause"},
 	"held":         {"held", "warn", "hand"},

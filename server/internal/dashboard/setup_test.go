@@ -30,6 +30,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/trust"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/view"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
 const (
@@ -175,6 +176,7 @@ func (m *madeUp) Device(_ context.Context, id string) (*view.Device, error) {
 		DeviceID: id, Name: m.text, Owner: m.text, State: "active", StateReason: m.text, StateBy: m.text, HeldReason: m.text, AgentVersion: m.text, Source: m.text, KeyCode: m.text,
 		Labels: map[string]string{"site": m.text}, Facts: map[string]string{"os": m.text, m.text + " ": "x"},
 	}
+	d.Attestation = &view.Attestation{Verdict: "warning", Maker: m.text, HardwareBound: true, Reasons: []protocol.AttestationReason{{Code: "x", Text: m.text}}}
 	d.Trust.Verdict = trust.Trusted
 	d.Trust.Reasons = []trust.Reason{{Code: "x", Weight: trust.For, Text: m.text, Advice: m.text}}
 	return d, nil

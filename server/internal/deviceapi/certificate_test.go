@@ -133,6 +133,12 @@ func TestADeviceRouteAnswersNobodyWithoutTheDevicesOwnCertificate(t *testing.T) 
 			for name, c := range wrongCredentials(t, w.DeviceCA(), d) {
 				d.Counter++
 				body := encode(t, d.Heartbeat())
+				switch r.Pattern {
+				case protocol.PathAttestationChallenge:
+					body = encode(t, claimOf(d))
+				case protocol.PathAttestationEvidence:
+					body = encode(t, evidenceOf(d))
+				}
 				if key, ok := c.key.(*ecdsa.PrivateKey); ok && r.Pattern == protocol.PathRenew {
 					caller := *d // all is right about its request, but for the certificate
 					caller.Chain, caller.Key = c.chain, key

@@ -40,6 +40,9 @@ func newSurface(t *testing.T, o servertest.Options) *surface {
 		protocol.EnrollPollPath("{id}"): sealPoll(t, waiting, poll),
 		protocol.PathHeartbeat:          encode(t, s.device.Heartbeat()),
 		protocol.PathRenew:              s.device.Wish(false).Body,
+
+		protocol.PathAttestationChallenge: encode(t, claimOf(s.device)),
+		protocol.PathAttestationEvidence:  encode(t, evidenceOf(s.device)),
 	}
 	s.paths = map[string]string{protocol.EnrollPollPath("{id}"): protocol.EnrollPollPath(waiting.EnrollmentID)}
 	return s

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/attestation"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
@@ -69,6 +70,16 @@ var translations = []struct {
 	{device.ErrClone, protocol.CodeCounterStale, false},
 	{device.ErrStale, protocol.CodeCounterStale, false},
 	{device.ErrJump, protocol.CodeCounterJump, false},
+
+	{attestation.ErrOff, protocol.CodeAttestationOff, false},
+	{attestation.ErrEndorsement, protocol.CodeEndorsementUntrusted, false},
+	{attestation.ErrKey, protocol.CodeAttestationKey, false},
+	{attestation.ErrTPMChanged, protocol.CodeTPMChanged, false},
+	{attestation.ErrTPMTaken, protocol.CodeTPMTaken, false},
+	{attestation.ErrUnknown, protocol.CodeChallengeUnknown, false},
+	{attestation.ErrUsed, protocol.CodeChallengeUsed, false},
+	{attestation.ErrExpired, protocol.CodeChallengeExpired, false},
+	{attestation.ErrForeign, protocol.CodeChallengeForeign, false},
 
 	{device.ErrBehind, protocol.CodeNotReady, false},
 	{device.ErrRace, protocol.CodeNotReady, false},

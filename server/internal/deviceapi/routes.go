@@ -41,6 +41,8 @@ func (a *API) Register(m *httpkit.Mux) {
 		{httpkit.Route{Method: "POST", Pattern: protocol.EnrollPollPath("{id}"), Policy: httpkit.Anonymous, MaxBody: protocol.MaxPollBody}, a.poll},
 		{httpkit.Route{Method: "POST", Pattern: protocol.PathHeartbeat, Policy: httpkit.Device, MaxBody: protocol.MaxHeartbeatBody}, a.heartbeat},
 		{httpkit.Route{Method: "POST", Pattern: protocol.PathRenew, Policy: httpkit.Device, MaxBody: protocol.MaxRenewBody}, a.renew},
+		{httpkit.Route{Method: "POST", Pattern: protocol.PathAttestationChallenge, Policy: httpkit.Device, MaxBody: protocol.MaxAttestationBody}, a.challenge},
+		{httpkit.Route{Method: "POST", Pattern: protocol.PathAttestationEvidence, Policy: httpkit.Device, MaxBody: protocol.MaxAttestationBody}, a.evidence},
 		{httpkit.Route{Method: "GET", Pattern: "/api/health/live", Policy: httpkit.Anonymous}, httpkit.Live},
 		{httpkit.Route{Method: "GET", Pattern: "/api/health/ready", Policy: httpkit.Anonymous}, httpkit.Ready(a.health.Report)},
 	} {

@@ -30,6 +30,7 @@ type world struct {
 	operator *servertest.Person
 	reviewer *servertest.Person
 	tables   *sql.DB
+	now      func() time.Time // of the server, where a test set it
 }
 
 func newWorld(t *testing.T, url string, o servertest.Options) *world {
@@ -62,7 +63,7 @@ func (w *world) device(id string) *servertest.Device {
 // stateTables hold everything that a request of a device could change.
 var stateTables = []string{
 	"enroll_tokens", "enrollments", "approvals", "approval_votes", "devices", "device_labels", "device_counters", "certificates", "trust_verdicts",
-	"identity_requests",
+	"identity_requests", "attestation_challenges", "attestation_tpms", "attestation_results",
 }
 
 // state is every row of the tables, to be compared.

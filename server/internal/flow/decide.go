@@ -61,6 +61,8 @@ var acts = map[approval.Kind]act{
 	approval.FactorReset: {open: (*Flow).openFactorReset},
 	approval.Quorum:      {open: (*Flow).openQuorum},
 	approval.Issuing:     {open: (*Flow).openIssuing},
+	approval.Baseline:    {open: (*Flow).openBaseline},
+	approval.ForgetTPM:   {open: (*Flow).openForgetTPM},
 }
 
 // Decide records a person's decision about a request of any kind and, when it was

@@ -326,7 +326,7 @@ func (f *Flow) letIn(ctx context.Context, tx db.Tx, who audit.Actor, e *enroll.E
 		return err
 	}
 	// What a verdict rests on was written just now: nothing of it needs to be read.
-	facts, err := factsOf(ctx, tx, d, e, &cert.Certificate)
+	facts, err := factsOf(ctx, tx, d, e, &cert.Certificate, tx.Now)
 	if err != nil {
 		return err
 	}

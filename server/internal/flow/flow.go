@@ -3,12 +3,14 @@ package flow
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/uptrace/bun"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/attestation"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
@@ -35,6 +37,7 @@ type Settings struct {
 	People            map[approval.Path]int // how many approve, where the database has no number of its own yet
 	ApprovalDelay     time.Duration         // until a change of who may approve takes effect
 	FreshSignIn       time.Duration         // the oldest sign-in that approves; 0: any
+	Attestation       attestation.Terms
 }
 
 // Flow carries out the acts.
@@ -55,6 +58,7 @@ type Flow struct {
 	wake     chan struct{}
 	trees    trees
 	accounts Accounts
+	rejudged atomic.Int64 // the policy that all results were judged by
 
 	beatCount beatCount
 }
@@ -97,14 +101,14 @@ func New(p Parts) *Flow {
 
 // retrust decides anew about a device, in the transaction that changed a fact.
 func retrust(ctx context.Context, tx db.Tx, d *device.Device) error {
-	facts, err := facts(ctx, tx, d)
+	facts, err := facts(ctx, tx, d, tx.Now)
 	if err != nil {
 		return err
 	}
 	return trust.Put(ctx, tx, d.DeviceID, trust.Decide(facts, tx.Now))
 }
 
-func facts(ctx context.Context, q bun.IDB, d *device.Device) (trust.Facts, error) {
+func facts(ctx context.Context, q bun.IDB, d *device.Device, now time.Time) (trust.Facts, error) {
 	e, err := enroll.Get(ctx, q, d.EnrollmentID)
 	if err != nil {
 		return trust.Facts{}, err
@@ -117,15 +121,18 @@ func facts(ctx context.Context, q bun.IDB, d *device.Device) (trust.Facts, error
 	if err != nil {
 		return trust.Facts{}, err
 	}
-	return factsOf(ctx, q, d, e, &cert)
+	return factsOf(ctx, q, d, e, &cert, now)
 }
 
 // factsOf is what is known of a device by what is stored about it.
-func factsOf(ctx context.Context, q bun.IDB, d *device.Device, e *enroll.Enrollment, cert *pki.Certificate) (f trust.Facts, err error) {
+func factsOf(ctx context.Context, q bun.IDB, d *device.Device, e *enroll.Enrollment, cert *pki.Certificate, now time.Time) (f trust.Facts, err error) {
 	f = trust.Facts{State: string(d.State), StateReason: d.StateReason, HeldReason: d.HeldReason, FirstUse: d.FirstUse}
 	f.NotBefore, f.NotAfter, f.Revoked = cert.NotBefore.Time(), cert.NotAfter.Time(), cert.RevokedAt != 0
 	if e.ApprovalID != "" {
-		f.ReviewedBy, err = approval.Approver(ctx, q, e.ApprovalID)
+		if f.ReviewedBy, err = approval.Approver(ctx, q, e.ApprovalID); err != nil {
+			return f, err
+		}
 	}
+	f.Attestation, err = attested(ctx, q, d.DeviceID, cert.KeyDigest, now)
 	return f, err
 }

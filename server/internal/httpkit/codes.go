@@ -71,6 +71,16 @@ var codes = map[protocol.Code]meaning{
 
 	protocol.CodeIssuingStopped: {http.StatusServiceUnavailable, "No certificates are issued for now"},
 
+	protocol.CodeAttestationOff:       {http.StatusConflict, "No evidence of TPMs is taken here"},
+	protocol.CodeEndorsementUntrusted: {http.StatusForbidden, "The TPM's certificate does not lead to a maker that is believed"},
+	protocol.CodeAttestationKey:       {http.StatusUnprocessableEntity, "The attestation key is of a form that is not taken"},
+	protocol.CodeTPMChanged:           {http.StatusForbidden, "The device has another TPM than the one on record"},
+	protocol.CodeTPMTaken:             {http.StatusForbidden, "The TPM is on record for another device"},
+	protocol.CodeChallengeUnknown:     {http.StatusConflict, "There is no such challenge"},
+	protocol.CodeChallengeUsed:        {http.StatusConflict, "The challenge was used before"},
+	protocol.CodeChallengeExpired:     {http.StatusConflict, "The challenge has expired"},
+	protocol.CodeChallengeForeign:     {http.StatusForbidden, "The challenge was made for another device, enrollment or certificate"},
+
 	protocol.CodeMalformed:   {http.StatusBadRequest, "The request cannot be read"},
 	protocol.CodeTooLarge:    {http.StatusRequestEntityTooLarge, "The request is too large"},
 	protocol.CodeRateLimited: {http.StatusTooManyRequests, "Too many requests"},

@@ -2,6 +2,8 @@ package trust
 
 import (
 	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
 // Verdict is the answer.
@@ -43,6 +45,18 @@ type Facts struct {
 	NotBefore   time.Time
 	NotAfter    time.Time // of the current certificate; zero when there is none
 	Revoked     bool      // the certificate
+	Attestation Attestation
+}
+
+// Attestation is what is known of a device by its TPM.
+type Attestation struct {
+	Expected      bool                        // a baseline is in force for the device
+	Verdict       protocol.AttestationVerdict // on its last evidence; "" when it brought none
+	Why           string                      // the verdict's reasons
+	Baseline      string                      // that the evidence is as
+	HardwareBound bool                        // the TPM holds the key of the certificate that the evidence came under
+	OtherKey      bool                        // which is not the one that it goes by now
+	At, Until     time.Time                   // of the evidence; until when it counts
 }
 
 // Decision is a verdict with its reasons, the decisive ones first.
@@ -65,6 +79,7 @@ func Decide(f Facts, now time.Time) Decision {
 		d.add(Reserve, "first-use", "it trusted the fleet root that it was shown first",
 			"compare the fleet root's digest on the device (sentinel-agent status) with the server's")
 	}
+	d.attestation(&f.Attestation, now)
 	d.Verdict = Trusted
 	for _, r := range d.Reasons {
 		switch {
@@ -114,6 +129,39 @@ func (d *Decision) certificate(f Facts, now time.Time) {
 		d.add(For, "certificate-valid", "its certificate is valid until "+f.NotAfter.UTC().Format(time.RFC3339), "")
 		// The last second is still part of the life (RFC 5280 section 4.1.2.5).
 		d.HoldsUntil = f.NotAfter.Add(time.Second)
+	}
+}
+
+// attestation weighs evidence. What is not genuine stays against the device until newer
+// evidence is; all else that is wrong with it is a reserve.
+func (d *Decision) attestation(a *Attestation, now time.Time) {
+	const again = "let the agent bring evidence: it does so by itself while it reaches its TPM and the server (the agent's log says what is in the way)"
+	at := a.At.UTC().Format(time.RFC3339)
+	switch {
+	case a.Verdict == "" && a.Expected:
+		d.add(Reserve, "not-attested", "a baseline is in force for it, and it brought no evidence of its TPM", again)
+		return
+	case a.Verdict == "":
+		return
+	case a.Verdict == protocol.AttestContraindicated:
+		d.add(Against, "attestation-refused", "its TPM's evidence is not genuine: "+a.Why, "find out who or what answers for its TPM")
+		return
+	case !now.Before(a.Until):
+		d.add(Reserve, "attestation-stale", "its TPM's last evidence, of "+at+", does not count any more", again)
+		return
+	case a.OtherKey:
+		d.add(Reserve, "attestation-other-key", "its TPM's evidence is about the certificate before", again)
+	case a.Verdict == protocol.AttestAffirming:
+		d.add(For, "attested", "its TPM vouches that it started as "+a.Baseline+" says, "+at, "")
+	default:
+		d.add(Reserve, "attestation-drift", "its TPM's evidence is genuine, and not as expected: "+a.Why,
+			"find out what changed; if it was meant to, propose a baseline (sentinel-server attestation propose)")
+	}
+	if a.HardwareBound && !a.OtherKey {
+		d.add(For, "hardware-bound", "its TPM holds the key of its certificate", "")
+	}
+	if d.HoldsUntil.IsZero() || a.Until.Before(d.HoldsUntil) {
+		d.HoldsUntil = a.Until
 	}
 }
 

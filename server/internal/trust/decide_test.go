@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -55,6 +57,45 @@ func TestAVerdictFollowsFromItsFacts(t *testing.T) {
 		}
 		if !slices.IsSortedFunc(d.Reasons, func(a, b Reason) int { return rank(a.Weight) - rank(b.Weight) }) {
 			t.Errorf("%s: the decisive reasons are not first: %v", name, codes)
+		}
+	}
+}
+
+func TestWhatATPMProvesIsWeighed(t *testing.T) {
+	t.Parallel()
+	soon, end := noon.Add(time.Minute), noon.Add(time.Hour)
+	fresh := Attestation{Expected: true, Verdict: protocol.AttestAffirming, Baseline: "x version 1", At: noon, Until: soon}
+	for name, c := range map[string]struct {
+		change func(a *Attestation)
+		want   Verdict
+		codes  string
+		until  time.Time
+	}{
+		"as expected":                    {func(*Attestation) {}, Trusted, "reviewed certificate-valid attested", soon},
+		"with its key in the TPM":        {func(a *Attestation) { a.HardwareBound = true }, Trusted, "reviewed certificate-valid attested hardware-bound", soon},
+		"not as expected":                {func(a *Attestation) { a.Verdict = protocol.AttestWarning }, Reserved, "attestation-drift reviewed certificate-valid", soon},
+		"drift, its key in the TPM":      {func(a *Attestation) { a.Verdict, a.HardwareBound = protocol.AttestWarning, true }, Reserved, "attestation-drift reviewed certificate-valid hardware-bound", soon},
+		"a verdict that nobody knows":    {func(a *Attestation) { a.Verdict = "fine" }, Reserved, "attestation-drift reviewed certificate-valid", soon},
+		"not genuine":                    {func(a *Attestation) { a.Verdict = protocol.AttestContraindicated }, Untrusted, "attestation-refused reviewed certificate-valid", end.Add(time.Second)},
+		"not genuine, long ago":          {func(a *Attestation) { a.Verdict, a.Until = protocol.AttestContraindicated, noon.Add(-time.Hour) }, Untrusted, "attestation-refused reviewed certificate-valid", end.Add(time.Second)},
+		"at its end":                     {func(a *Attestation) { a.Until, a.HardwareBound = noon, true }, Reserved, "attestation-stale reviewed certificate-valid", end.Add(time.Second)},
+		"of the certificate before":      {func(a *Attestation) { a.OtherKey, a.HardwareBound = true, true }, Reserved, "attestation-other-key reviewed certificate-valid", soon},
+		"none, and none is expected":     {func(a *Attestation) { *a = Attestation{} }, Trusted, "reviewed certificate-valid", end.Add(time.Second)},
+		"none, and some is expected":     {func(a *Attestation) { *a = Attestation{Expected: true} }, Reserved, "not-attested reviewed certificate-valid", end.Add(time.Second)},
+		"longer than the certificate is": {func(a *Attestation) { a.Until = end.Add(time.Hour) }, Trusted, "reviewed certificate-valid attested", end.Add(time.Second)},
+	} {
+		f := Facts{State: "active", ReviewedBy: "alice", NotBefore: noon.Add(-time.Minute), NotAfter: end, Attestation: fresh}
+		c.change(&f.Attestation)
+		d := Decide(f, noon)
+		var codes []string
+		for _, r := range d.Reasons {
+			codes = append(codes, r.Code)
+			if r.Text == "" || r.Weight != For && r.Advice == "" {
+				t.Errorf("%s: %s says neither what nor what to do: %+v", name, r.Code, r)
+			}
+		}
+		if d.Verdict != c.want || strings.Join(codes, " ") != c.codes || !d.HoldsUntil.Equal(c.until) {
+			t.Errorf("%s: %s for %v until %v, want %s for %s until %v", name, d.Verdict, codes, d.HoldsUntil, c.want, c.codes, c.until)
 		}
 	}
 }

@@ -56,6 +56,13 @@ func Get(ctx context.Context, q bun.IDB, deviceID string) (Stored, error) {
 	return s, json.Unmarshal([]byte(row.Reasons), &s.Reasons)
 }
 
+// DecidedBefore lists devices that were last decided about at a time or before it.
+func DecidedBefore(ctx context.Context, q bun.IDB, at db.Micros, limit int) (ids []string, err error) {
+	err = q.NewSelect().Table("trust_verdicts").Column("device_id").
+		Where("evaluated_at <= ?", at).OrderExpr("evaluated_at").Limit(int64(limit)).Scan(ctx, &ids)
+	return ids, err
+}
+
 // Lapsed lists devices whose verdict has run out, and those that were judged at a time
 // that has not come yet: by a clock that was wrong and is not any more. What that one
 // took for expired may be in date.

@@ -47,6 +47,7 @@ type Device struct {
 	Trust         trust.Stored      `json:"trust"`
 	Certificates  []pki.Certificate `json:"certificates"` // the newest first
 	Source        string            `json:"enrolled_from"`
+	Attestation   *Attestation      `json:"attestation,omitempty"`
 	Identity      *IdentityRequest  `json:"identity_request,omitempty"` // another key that it asks for, or was given and did not use yet
 }
 
@@ -81,6 +82,9 @@ func DevicePage(ctx context.Context, q bun.IDB, id string, now time.Time) (*Devi
 	}
 	p.Source = e.Source
 	if p.Identity, err = openIdentity(ctx, q, id, now); err != nil {
+		return nil, err
+	}
+	if p.Attestation, err = AttestationOf(ctx, q, id, now); err != nil {
 		return nil, err
 	}
 	if p.Trust, err = trust.Get(ctx, q, id); err != nil && !errors.Is(err, trust.ErrUnknown) {

@@ -1,0 +1,5 @@
+//go:build !linux && !windows
+
+package attest
+
+func addPosture(map[string]string) {}
