@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -35,14 +36,20 @@ type site struct {
 // newSite asks for a heartbeat every second.
 func newSite(t *testing.T) *site {
 	t.Helper()
+	return newSiteWith(t, nil)
+}
+
+// newSiteWith is newSite with other settings.
+func newSiteWith(t *testing.T, more map[string]string) *site {
+	t.Helper()
 	secret := make([]byte, 32)
 	if _, err := rand.Read(secret); err != nil {
 		t.Fatal(err)
 	}
 	s := &site{t: t, metrics: hex.EncodeToString(secret)}
-	s.Server = servertest.Start(t, servertest.Options{Settings: map[string]string{
-		"SENTINEL_HEARTBEAT_INTERVAL": "1s", "SENTINEL_METRICS_TOKEN": s.metrics,
-	}})
+	settings := map[string]string{"SENTINEL_HEARTBEAT_INTERVAL": "1s", "SENTINEL_METRICS_TOKEN": s.metrics}
+	maps.Copy(settings, more)
+	s.Server = servertest.Start(t, servertest.Options{Settings: settings})
 	s.address = newAddress(t, s.Host())
 	s.operator, s.reviewer = s.Person("olivia", "operator"), s.Person("ben", "approver")
 	s.guard = s.Person("sam", "security")
@@ -198,9 +205,9 @@ type process struct {
 }
 
 // start runs the agent until the test ends or it is killed.
-func (a *agent) start() *process {
+func (a *agent) start(more ...string) *process {
 	a.t.Helper()
-	p := &process{exec.Command(filepath.Join(bin, "sentinel-agent"), "run", "--state-dir", a.dir, "--min-interval", "1s"), &buffer{}}
+	p := &process{exec.Command(filepath.Join(bin, "sentinel-agent"), append([]string{"run", "--state-dir", a.dir, "--min-interval", "1s"}, more...)...), &buffer{}}
 	p.Stderr = p.log
 	if err := p.Start(); err != nil {
 		a.t.Fatal(err)

@@ -61,6 +61,7 @@ type agent struct {
 	link     *link.Link
 	renewer  *renew.Renewer
 	commands *command.Runner // nil for a single heartbeat, which does nothing
+	files    *renew.Files    // nil unless another authority issues the certificates, into files
 }
 
 // connect makes the parts that speak to the server, as this device.
@@ -87,6 +88,10 @@ func (d *device) connect(ctx context.Context, cfg *config.Config, log *slog.Logg
 		Changed: func() { a.link.Retry() }, Now: clock, Random: m.Random, Due: m.Due, Log: log,
 	}); err != nil {
 		return nil, err
+	}
+	if cfg.CertificateFile != "" {
+		a.files = &renew.Files{Disk: renew.OnDisk(d.journal), Dir: d.journal.Dir(), CertificateFile: cfg.CertificateFile, KeyFile: cfg.KeyFile,
+			Changed: func() { a.link.Retry() }, Now: clock, Log: log}
 	}
 	bootID := journal.NewID(m.Now())
 	parties := []link.Party{w, keeper, a.renewer} // documents before the commands that rest on them

@@ -49,19 +49,24 @@ func CreateKeyIn(dir string, slot journal.Slot) (crypto.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the device's key: %w", err)
 	}
+	return key, storeKey(path, key)
+}
+
+// storeKey stores a key, sealed where the system can.
+func storeKey(path string, key *ecdsa.PrivateKey) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return nil, fmt.Errorf("make the device's key: %w", err)
+		return fmt.Errorf("make the device's key: %w", err)
 	}
 	defer clear(der)
 	sealed, err := seal(pem.EncodeToMemory(&pem.Block{Type: keyType, Bytes: der}))
 	if err != nil {
-		return nil, fmt.Errorf("seal the device's key: %w", err)
+		return fmt.Errorf("seal the device's key: %w", err)
 	}
 	if err := files.Replace(path, sealed, 0o600); err != nil {
-		return nil, fmt.Errorf("store the device's key: %w", err)
+		return fmt.Errorf("store the device's key: %w", err)
 	}
-	return key, nil
+	return nil
 }
 
 // LoadKey reads the key in use. ErrNoKey, ErrExposed and ErrBadKey say why not.

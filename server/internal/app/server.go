@@ -147,6 +147,9 @@ func (s *Server) PeopleRoutes() []httpkit.Route { return s.people.Routes() }
 // filled in.
 func (c *Core) MachineSurface(h *health.Service, o httpkit.Options) *httpkit.Mux {
 	devices := deviceapi.New(c.Flow, c.PKI, c.Refusals, h, c.Log, c.DB.Now)
+	if c.External != nil {
+		devices.Believe(c.External)
+	}
 	o.Surface, o.Guards, o.Log, o.Level = "machine", devices.Guards(), c.Log, slog.LevelDebug
 	m := httpkit.NewMux(o)
 	devices.Register(m)
@@ -195,6 +198,7 @@ func (s *Server) Run(ctx context.Context) error {
 		lifecycle.Part{Name: "upkeep", Run: s.upkeep},
 		lifecycle.Part{Name: "authorities", Run: s.watchAuthorities},
 		lifecycle.Part{Name: "revocation lists", Run: s.keepLists},
+		lifecycle.Part{Name: "revocation by another authority", Run: s.watchExternal},
 		lifecycle.Part{Name: "machine listener", Run: serve(machine, s.Machine, serving)},
 		lifecycle.Part{Name: "people listener", Run: serve(people, s.People, serving)},
 		lifecycle.Part{Name: "announce", Run: func(ctx context.Context) error {

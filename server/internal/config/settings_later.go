@@ -3,8 +3,7 @@ package config
 // Later holds the reserved settings. Each is known from the start, so that an
 // environment written for the whole product is never refused as unknown.
 type Later struct {
-	TrustProxyCertHeaders bool   `section:"Reserved: known and checked, but not in effect in this build" env:"SENTINEL_TRUST_PROXY_CERT_HEADERS" default:"false" reserved:"true" only:"false" because:"it never reads client certificates from headers" doc:"Believe the certificate headers of the configured proxy."`
-	DeviceCA              string `env:"SENTINEL_DEVICE_CA" default:"internal" reserved:"true" only:"internal" because:"it has no other certificate authority" doc:"Which authority issues device certificates."`
+	TrustProxyCertHeaders bool `section:"Reserved: known and checked, but not in effect in this build" env:"SENTINEL_TRUST_PROXY_CERT_HEADERS" default:"false" reserved:"true" only:"false" because:"it never reads client certificates from headers" doc:"Believe the certificate headers of the configured proxy."`
 
 	WorkloadAssertionOneTimeUse   bool `env:"SENTINEL_WORKLOAD_ASSERTION_ONE_TIME_USE" default:"true" reserved:"true" doc:"A workload assertion is accepted once."`
 	WorkloadAssertionBindSourceIP bool `env:"SENTINEL_WORKLOAD_ASSERTION_BIND_SOURCE_IP" default:"true" reserved:"true" doc:"A workload assertion is accepted only from the address it was issued to."`
