@@ -38,6 +38,10 @@ until a reviewer has approved it. The token is sent only to a server that proves
 to hold the CA with the given fingerprint. Stopped, it goes on where it was when
 it is run again; the token is not needed then.
 
+With --certificate-file and --key-file the device comes with a certificate of another
+authority, which the server must be set up to believe. No token is needed then; a
+reviewer has to let the certificate in all the same.
+
 A token on the command line can be seen by other users of this machine while the
 command runs; --token-file or standard input cannot.
 ` + exitCodes,
@@ -59,7 +63,7 @@ command runs; --token-file or standard input cannot.
 			return runEnroll(cmd, cfg, token, wait)
 		},
 	}
-	addSettings(cmd, config.Everywhere, config.Connecting, config.Enrolling, config.Hardware)
+	addSettings(cmd, config.Everywhere, config.Connecting, config.Enrolling, config.Hardware, config.Outside)
 	cmd.Flags().StringVar(&tokenFile, "token-file", "", "file that holds the enrollment token")
 	cmd.Flags().DurationVar(&wait, "wait", 72*time.Hour, "how long to wait for the decision")
 	return cmd
@@ -71,7 +75,8 @@ func runEnroll(cmd *cobra.Command, cfg *config.Config, token string, wait time.D
 	facts := app.Facts()
 	result, err := enroll.Run(ctx, enroll.Options{
 		Dir: cfg.StateDir, Server: cfg.Server, Token: token, CAFingerprint: cfg.CAFingerprint, FirstRoot: cfg.FleetRoot,
-		DeviceID: deviceID(cfg, facts["hostname"]), Wait: wait, Proxy: cfg.Proxy, Place: identity.Place{InTPM: cfg.KeyInTPM, TPM: tpm.Find(cfg.TPM)}, Facts: facts, Built: version.Built(),
+		DeviceID: deviceID(cfg, facts["hostname"]), CertificateFile: cfg.CertificateFile, KeyFile: cfg.KeyFile, Wait: wait, Proxy: cfg.Proxy,
+		Place: identity.Place{InTPM: cfg.KeyInTPM, TPM: tpm.Find(cfg.TPM)}, Facts: facts, Built: version.Built(),
 		Now: time.Now, Random: link.Jitter, Sleep: sleep, Out: cmd.OutOrStdout(),
 	})
 	if err != nil {

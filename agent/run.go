@@ -37,7 +37,7 @@ has lifted the refusal.
 			})
 		},
 	}
-	addSettings(cmd, config.Everywhere, config.Logging, config.Connecting, config.Running, config.Hardware)
+	addSettings(cmd, config.Everywhere, config.Logging, config.Connecting, config.Running, config.Hardware, config.Outside)
 	cmd.Flags().BoolVar(&once, "once", false, "send one heartbeat and exit")
 	cmd.Flags().Bool(service.Flag, false, "set by the service manager")
 	_ = cmd.Flags().MarkHidden(service.Flag)

@@ -22,6 +22,16 @@ type Identity struct {
 	SPKI        []byte // PKIX DER of the public key
 	NotBefore   time.Time
 	NotAfter    time.Time
+
+	// Outside is there when another authority than ours issued the certificate.
+	Outside *Outside
+}
+
+// Outside is a certificate of another authority, whose whole chain was verified.
+type Outside struct {
+	Certificate *x509.Certificate
+	Issuer      *x509.Certificate   // whose signature it bears
+	Chain       []*x509.Certificate // itself first, the anchor last
 }
 
 // VerifyDevice judges what a caller presented in the handshake that it proved

@@ -37,6 +37,13 @@ const (
 	CodeDeviceHeld         Code = "device-held"         // counters went back: keep asking, slowly
 	CodeDeviceUnknown      Code = "device-unknown"      // the server does not know it (any more)
 
+	// Certificates that another authority issued.
+	CodeReviewPending      Code = "review-pending"      // a person has to let this certificate in first: ask again later; at enrollment, poll with the nonce
+	CodeReviewRejected     Code = "review-rejected"     // a person did not let it in
+	CodeCertificateRevoked Code = "certificate-revoked" // its authority says so
+	CodeRevocationUnknown  Code = "revocation-unknown"  // its authority has not said yet that it is not: back off
+	CodeIssuedElsewhere    Code = "issued-elsewhere"    // this server issues none to this device: it comes with one of another authority
+
 	// Counters.
 	CodeCounterStale Code = "counter-stale" // equal or lower than the stored one
 	CodeCounterJump  Code = "counter-jump"  // too far ahead
@@ -85,7 +92,7 @@ type Problem struct {
 	// With CodeEpochChanged: go on in Epoch, with Nonce, above Counter. The agent
 	// raises its counter at most by MaxCounterJump for it.
 	Epoch   string `json:"epoch,omitempty"`
-	Nonce   string `json:"nonce,omitempty"` // also with CodeNonceStale
+	Nonce   string `json:"nonce,omitempty"` // also with CodeNonceStale and CodeReviewPending
 	Counter int64  `json:"counter,omitempty"`
 }
 

@@ -200,9 +200,9 @@ type process struct {
 }
 
 // start runs the agent until the test ends or it is killed.
-func (a *agent) start(flags ...string) *process {
+func (a *agent) start(more ...string) *process {
 	a.t.Helper()
-	p := &process{exec.Command(filepath.Join(bin, "sentinel-agent"), append([]string{"run", "--state-dir", a.dir, "--min-interval", "1s"}, flags...)...), &buffer{}}
+	p := &process{exec.Command(filepath.Join(bin, "sentinel-agent"), append([]string{"run", "--state-dir", a.dir, "--min-interval", "1s"}, more...)...), &buffer{}}
 	p.Stderr = p.log
 	if err := p.Start(); err != nil {
 		a.t.Fatal(err)

@@ -35,7 +35,7 @@ var layers = map[string]layer{
 	"audit": records, "jobs": records,
 	"authz": authority, "ceremony": authority,
 	"flow": spanning, "view": spanning,
-	"httpkit": kit, "proxy": kit,
+	"httpkit": kit, "proxy": kit, "fetch": kit,
 	"deviceapi": surface, "adminapi": surface, "workloadapi": surface, "dashboard": surface, "statusapi": surface,
 	"profile": checks,
 	"app":     composition,

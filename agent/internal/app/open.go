@@ -64,6 +64,7 @@ type agent struct {
 	renewer  *renew.Renewer
 	attester *attest.Attester // nil without a TPM
 	commands *command.Runner  // nil for a single heartbeat, which does nothing
+	files    *renew.Files     // nil unless another authority issues the certificates, into files
 }
 
 // connect makes the parts that speak to the server, as this device.
@@ -85,12 +86,17 @@ func (d *device) connect(ctx context.Context, cfg *config.Config, log *slog.Logg
 	}
 	a := &agent{}
 	chip := tpm.Find(cfg.TPM)
+	disk := renew.OnDisk(d.journal, identity.Place{InTPM: cfg.KeyInTPM, TPM: chip})
 	var err error
 	if a.renewer, err = renew.New(renew.Options{
-		Disk: renew.OnDisk(d.journal, identity.Place{InTPM: cfg.KeyInTPM, TPM: chip}), Server: w.client, Keeper: keeper, Facts: m.Facts, Shown: w.Slot,
+		Disk: disk, Server: w.client, Keeper: keeper, Facts: m.Facts, Shown: w.Slot,
 		Changed: func() { a.link.Retry() }, Now: clock, Random: m.Random, Due: m.Due, Log: log,
 	}); err != nil {
 		return nil, err
+	}
+	if cfg.CertificateFile != "" {
+		a.files = &renew.Files{Disk: disk, Dir: d.journal.Dir(), CertificateFile: cfg.CertificateFile, KeyFile: cfg.KeyFile,
+			Changed: func() { a.link.Retry() }, Now: clock, Log: log}
 	}
 	parties := []link.Party{w, keeper, a.renewer} // documents before the commands that rest on them
 	if chip != nil {

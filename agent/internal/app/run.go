@@ -62,6 +62,9 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger, ready func()
 	if a.attester != nil {
 		parts = append(parts, lifecycle.Part{Name: "attestation", Run: a.attester.Run})
 	}
+	if a.files != nil {
+		parts = append(parts, lifecycle.Part{Name: "certificate files", Run: a.files.Run})
+	}
 	err = lifecycle.Run(ctx, log, stopGrace, parts...)
 	log.Info("agent stopped", "why", why(err))
 	return err
@@ -95,7 +98,10 @@ func (d *device) announce(log *slog.Logger) {
 	log.Info("agent started", "version", version.String(), "device_id", d.state.DeviceID, "server", d.state.Server,
 		"root_version", e.Root.Version, "first_use", e.FirstUse, "policy_version", e.Policy.Version,
 		"certificate_until", d.id.Leaf.NotAfter.UTC())
-	if now := e.Now(time.Now()); now.After(d.id.Leaf.NotAfter) {
+	switch expired := e.Now(time.Now()).After(d.id.Leaf.NotAfter); {
+	case expired && d.state.Outside:
+		log.Warn("the device's certificate has expired; put another one of its authority into the files (SENTINEL_AGENT_CERTIFICATE_FILE, SENTINEL_AGENT_KEY_FILE)")
+	case expired:
 		log.Warn("the device's certificate has expired; the agent asks to be let in again, and a reviewer has to approve it")
 	}
 	if d.pins.Lapsed {

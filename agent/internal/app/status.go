@@ -68,6 +68,8 @@ type Status struct {
 	Commands []command.Shown `json:"commands,omitempty"` // the last ones, the newest first
 
 	Next string `json:"next,omitempty"` // what to do
+
+	outside bool // another authority issues the certificates
 }
 
 // Certificate is the device's own.
@@ -75,7 +77,7 @@ type Certificate struct {
 	Fingerprint string    `json:"fingerprint"`
 	NotAfter    time.Time `json:"not_after"`
 	Expired     bool      `json:"expired"`
-	RenewAt     time.Time `json:"renew_at"` // when the agent asks for the next one
+	RenewAt     time.Time `json:"renew_at,omitzero"` // when the agent asks for the next one; never where another authority issues
 }
 
 // Renewal is a request for another certificate.
@@ -116,7 +118,7 @@ func ReadStatus(dir string, now time.Time) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &Status{State: Enrolling, StateDir: dir, DeviceID: s.DeviceID, EnrollmentID: s.EnrollmentID, Server: s.Server}
+	st := &Status{State: Enrolling, StateDir: dir, DeviceID: s.DeviceID, EnrollmentID: s.EnrollmentID, Server: s.Server, outside: s.Outside}
 	key, err := identity.LoadKey(dir)
 	if err != nil && (s.Submitted || !errors.Is(err, identity.ErrNoKey)) {
 		return nil, err
@@ -144,6 +146,9 @@ func (st *Status) enrolled(e *journal.Enrolled, now time.Time) error {
 	st.State, st.EnrolledAt, st.LastCounter, st.Policy = Enrolled, e.At, e.Counter, e.Policy.Version
 	st.Certificate = &Certificate{
 		Fingerprint: certs.Fingerprint(leaf.Raw), NotAfter: leaf.NotAfter, Expired: e.Now(now).After(leaf.NotAfter), RenewAt: renew.Due(leaf),
+	}
+	if st.outside {
+		st.Certificate.RenewAt = time.Time{}
 	}
 	st.FleetRoot = &FleetRoot{FirstDigest: e.FirstRoot, FirstUse: e.FirstUse, Version: e.Root.Version}
 	if e.Accepted != nil {
@@ -255,7 +260,7 @@ func (st *Status) Print(w io.Writer, now time.Time) error {
 			word = "EXPIRED at"
 		}
 		row("Certificate", "%s %s", word, stamp(c.NotAfter))
-		if st.Renewal == nil && !c.Expired && st.State != Revoked {
+		if st.Renewal == nil && !c.Expired && st.State != Revoked && !c.RenewAt.IsZero() {
 			row("Next renewal", "%s", stamp(c.RenewAt))
 		}
 	}

@@ -150,7 +150,7 @@ func TestEverySettingIsDescribedOnce(t *testing.T) {
 		seen[s.Key], seen[s.Flag] = true, true
 	}
 	groups := 0
-	for _, group := range [][]string{Everywhere, Logging, Connecting, Enrolling, Running, Hardware} {
+	for _, group := range [][]string{Everywhere, Logging, Connecting, Enrolling, Running, Hardware, Outside} {
 		for _, key := range group {
 			groups++
 			if !seen[key] {
@@ -180,4 +180,21 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// C1: both files or none, each by its whole path.
+func TestTheFilesOfACertificateComeTogether(t *testing.T) {
+	t.Parallel()
+	c, err := Load(Sources{Environ: []string{"SENTINEL_AGENT_CERTIFICATE_FILE=/etc/device/edge.pem", "SENTINEL_AGENT_KEY_FILE=/etc/device/edge.key"}})
+	if err != nil || c.CertificateFile != "/etc/device/edge.pem" || c.KeyFile != "/etc/device/edge.key" {
+		t.Fatalf("%+v %v", c, err)
+	}
+	for _, environ := range [][]string{
+		{"SENTINEL_AGENT_CERTIFICATE_FILE=/etc/device/edge.pem"}, {"SENTINEL_AGENT_KEY_FILE=/etc/device/edge.key"},
+		{"SENTINEL_AGENT_CERTIFICATE_FILE=edge.pem", "SENTINEL_AGENT_KEY_FILE=/etc/device/edge.key"},
+	} {
+		if _, err := Load(Sources{Environ: environ}); err == nil {
+			t.Errorf("%v is taken", environ)
+		}
+	}
 }

@@ -69,6 +69,9 @@ func Load(src Sources) (*Config, error) {
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
 		problems = append(problems, Problem{raw[key].where, "there is no such setting; leave it out" + didYouMean(key)})
 	}
+	if (c.CertificateFile == "") != (c.KeyFile == "") {
+		problems = append(problems, Problem{Prefix + "CERTIFICATE_FILE and " + Prefix + "KEY_FILE", "write both, or none"})
+	}
 	if problems != nil {
 		return nil, problems
 	}

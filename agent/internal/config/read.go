@@ -120,6 +120,16 @@ func readDigest(field func(*Config) *string) func(*Config, string) error {
 	}
 }
 
+func readFilePath(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		if !filepath.IsAbs(v) {
+			return errors.New("write the absolute path of a file")
+		}
+		*field(c) = filepath.Clean(v)
+		return nil
+	}
+}
+
 func readToken(c *Config, v string) error {
 	if len(v) > protocol.MaxToken || strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return errors.New("write the token as it was shown, with no blanks")

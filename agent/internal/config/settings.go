@@ -22,6 +22,9 @@ type Config struct {
 	Token         string // secret
 	TPM           string // auto, off, or its path
 	KeyInTPM      bool   // new keys of the device are made in the TPM
+
+	CertificateFile string // of another authority, with its chain; "" for one of the server's
+	KeyFile         string // of that certificate
 }
 
 // AsPrinted says where an operator finds the digests that a device is given.
@@ -60,6 +63,8 @@ func Settings() []Setting {
 		{Key: "DEVICE_ID", Flag: "device-id", About: "name of this device; without it the host name is used if it is fit", read: readDeviceID},
 		{Key: "CA_FINGERPRINT", Flag: "ca-fingerprint", About: "SHA-256 of the server's CA certificate in hex, " + AsPrinted, read: readDigest(func(c *Config) *string { return &c.CAFingerprint })},
 		{Key: "FLEET_ROOT", Flag: "fleet-root", About: "SHA-256 of the first fleet root in hex; without it the server's own is trusted on first use", read: readDigest(func(c *Config) *string { return &c.FleetRoot })},
+		{Key: "CERTIFICATE_FILE", Flag: "certificate-file", About: "certificate of another authority for this device, with its chain, in PEM; the server's own authority issues none then", read: readFilePath(func(c *Config) *string { return &c.CertificateFile })},
+		{Key: "KEY_FILE", Flag: "key-file", About: "private key of that certificate (ECDSA P-256, PEM, mode 0600)", read: readFilePath(func(c *Config) *string { return &c.KeyFile })},
 		{Key: "TOKEN", Flag: "token", About: "enrollment token; - reads it from standard input", read: readToken},
 	}
 }
@@ -72,4 +77,5 @@ var (
 	Enrolling  = []string{"DEVICE_ID", "CA_FINGERPRINT", "FLEET_ROOT", "TOKEN"}
 	Running    = []string{"MIN_INTERVAL"}
 	Hardware   = []string{"TPM", "KEY_IN"}
+	Outside    = []string{"CERTIFICATE_FILE", "KEY_FILE"}
 )

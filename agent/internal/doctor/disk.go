@@ -165,15 +165,20 @@ func judgeIdentity(d *disk, clock time.Time) Result {
 	now, c := d.time(clock), d.leaf
 	due, left := renew.Due(c), c.NotAfter.Sub(now)
 	switch {
-	case c.Subject.CommonName != d.state.DeviceID:
+	case !d.state.Outside && c.Subject.CommonName != d.state.DeviceID:
 		return fail("the certificate is of "+c.Subject.CommonName+", the journal of "+d.state.DeviceID, advise(protocol.CodeIdentityMismatch))
 	case left < 0 && d.state.Enrolled.Closed != nil:
 		return fail(fmt.Sprintf("they match; the certificate EXPIRED at %s, and there is no way back (%s)", stamp(c.NotAfter), d.state.Enrolled.Closed.Code),
 			advise(d.state.Enrolled.Closed.Code))
+	case left < 0 && d.state.Outside:
+		return fail(fmt.Sprintf("they match; the certificate EXPIRED at %s, %s ago", stamp(c.NotAfter), span(left)),
+			"get another one from the authority that issued it, into the same files; the agent takes it over, and a reviewer lets it in")
 	case left < 0:
 		return fail(fmt.Sprintf("they match; the certificate EXPIRED at %s, %s ago", stamp(c.NotAfter), span(left)), advise(protocol.CodeCertificateExpired))
 	case now.Before(c.NotBefore):
 		return fail("the certificate is not valid before "+stamp(c.NotBefore), "set this device's clock")
+	case d.state.Outside:
+		return ok("they match; valid until %s (%s left), from another authority, which renews it", stamp(c.NotAfter), span(left))
 	case !now.Before(due):
 		return warn(fmt.Sprintf("they match; valid until %s (%s left), and not renewed, which is due since %s", stamp(c.NotAfter), span(left), stamp(due)),
 			"keep the agent running where it reaches the server: it renews the certificate by itself, and logs what the server says of it")

@@ -34,8 +34,10 @@ func (e *enrollment) accept(issued *protocol.EnrollResult) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := identity.StoreChain(e.Dir, issued.Certificates); err != nil {
-		return nil, err
+	if !e.state.Outside { // its own it has already
+		if err := identity.StoreChain(e.Dir, issued.Certificates); err != nil {
+			return nil, err
+		}
 	}
 	if err := p.Store(e.Dir); err != nil {
 		return nil, err
@@ -78,13 +80,18 @@ func verifyPins(issued *protocol.EnrollResult, s *journal.State, now time.Time) 
 	return p, nil
 }
 
-// verifyCertificate makes sure that the certificate is this device's, from a CA
-// that the fleet root names for devices.
-// verifyCertificate judges what was issued. A device may come for its certificate so
+// verifyCertificate makes sure that the certificate is this device's, from a CA that
+// the fleet root names for devices; or the very one that the device came with. A device may come for its certificate so
 // late, or so much ahead of the time, that it is over: by the server's clock too, so
 // that no clock is to blame. It takes that one, which is the only one it will be given,
 // and asks for the way back with it.
 func (e *enrollment) verifyCertificate(issued *protocol.EnrollResult, p *pins.Pins, now time.Time) (*x509.Certificate, error) {
+	if e.state.Outside {
+		if len(issued.Certificates) == 0 || !bytes.Equal(issued.Certificates[0], e.own.Leaf.Raw) {
+			return nil, fmt.Errorf("%w: another certificate was let in than the one that this device shows", ErrNotOurs)
+		}
+		return e.own.Leaf, nil
+	}
 	issuers, err := p.DeviceCAs()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotOurs, err)

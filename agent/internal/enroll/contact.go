@@ -2,6 +2,7 @@ package enroll
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -54,12 +55,12 @@ func learnCA(ctx context.Context, server, fingerprint string, proxy *url.URL) (*
 // newClient believes the pinned CA only. Short interruptions are tried over
 // inside a request: the requests of an enrollment may be repeated, unlike a
 // heartbeat.
-func newClient(o Options, s *journal.State) (*link.Client, error) {
+func newClient(o Options, s *journal.State, present func(*tls.CertificateRequestInfo) (*tls.Certificate, error)) (*link.Client, error) {
 	ca, err := certs.ParseCA(s.ServerCA)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the pinned CA: %w", journal.ErrDamaged, err)
 	}
-	target := link.Target{Server: s.Server, CAs: []*x509.Certificate{ca}, Proxy: o.Proxy, Now: o.Now, Dial: o.Dial}
+	target := link.Target{Server: s.Server, CAs: []*x509.Certificate{ca}, Present: present, Proxy: o.Proxy, Now: o.Now, Dial: o.Dial}
 	if o.Network != nil { // it loses requests by itself; what is tried over is for the loop above
 		transport, err := o.Network.Connect(target)
 		return link.NewClient(s.Server, transport), err

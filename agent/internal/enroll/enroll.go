@@ -3,6 +3,7 @@ package enroll
 import (
 	"context"
 	"crypto"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -30,12 +31,17 @@ type Options struct {
 	CAFingerprint string // SHA-256 of the server's CA, lower-case hex
 	FirstRoot     string // digest of the first fleet root, "" for trust on first use
 	DeviceID      string
-	Wait          time.Duration // for a decision
-	Proxy         *url.URL
-	Place         identity.Place // where the key is made
-	Facts         protocol.Facts
-	Built         time.Time                                                            // when this program was made, zero if unknown: it cannot be earlier now
-	Dial          func(ctx context.Context, network, address string) (net.Conn, error) // as link.Target; nil is the usual
+
+	// Files of a certificate that another authority issued, and of its key; "" asks the
+	// server for one.
+	CertificateFile, KeyFile string
+
+	Wait  time.Duration // for a decision
+	Proxy *url.URL
+	Place identity.Place // where the key is made
+	Facts protocol.Facts
+	Built time.Time                                                            // when this program was made, zero if unknown: it cannot be earlier now
+	Dial  func(ctx context.Context, network, address string) (net.Conn, error) // as link.Target; nil is the usual
 
 	Now    func() time.Time
 	Random func() float64 // in [0, 1), for jitter
@@ -68,6 +74,7 @@ type enrollment struct {
 	journal *journal.Journal
 	state   journal.State
 	key     crypto.Signer
+	own     *identity.Identity // of another authority; nil: none
 	client  *link.Client
 	code    string
 	until   time.Time
@@ -142,7 +149,14 @@ func (e *enrollment) prepare(ctx context.Context) error {
 	if e.code, err = certs.KeyCode(e.key.Public()); err != nil {
 		return err
 	}
-	e.client, err = newClient(e.Options, &e.state)
+	var present func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
+	if e.state.Outside {
+		if e.own, err = identity.Load(e.Dir); err != nil {
+			return err
+		}
+		present = e.own.Present
+	}
+	e.client, err = newClient(e.Options, &e.state, present)
 	return err
 }
 
@@ -150,6 +164,11 @@ func (e *enrollment) prepare(ctx context.Context) error {
 func (e *enrollment) begin(ctx context.Context) error {
 	if err := e.complete(); err != nil {
 		return err
+	}
+	if e.CertificateFile != "" { // before the server is looked for
+		if _, err := identity.ReadPair(e.CertificateFile, e.KeyFile); err != nil {
+			return err
+		}
 	}
 	ca, err := e.learnCA(ctx)
 	if err != nil {
@@ -162,7 +181,7 @@ func (e *enrollment) begin(ctx context.Context) error {
 	now := e.Now().UTC().Truncate(time.Second)
 	e.state = journal.State{
 		Server: e.Server, DeviceID: e.DeviceID, EnrollmentID: journal.NewID(now), StartedAt: now,
-		ServerCA: ca.Raw, WantRoot: e.FirstRoot,
+		ServerCA: ca.Raw, WantRoot: e.FirstRoot, Outside: e.CertificateFile != "",
 	}
 	if err := e.journal.Begin(e.state); err != nil {
 		return err
@@ -173,12 +192,15 @@ func (e *enrollment) begin(ctx context.Context) error {
 
 // complete makes sure that a new enrollment has all that it needs.
 func (o *Options) complete() error {
-	for _, c := range []struct{ value, name string }{
+	needed := []struct{ value, name string }{
 		{o.Server, "the server's address (--server)"},
 		{o.CAFingerprint, "the fingerprint of the server's CA (--ca-fingerprint)"},
-		{o.Token, "an enrollment token (--token-file, or --token - for standard input)"},
-		{o.DeviceID, "a name for this device (--device-id), since its host name is not fit"},
-	} {
+	}
+	if o.CertificateFile == "" {
+		needed = append(needed, struct{ value, name string }{o.Token, "an enrollment token (--token-file, or --token - for standard input)"})
+	}
+	needed = append(needed, struct{ value, name string }{o.DeviceID, "a name for this device (--device-id), since its host name is not fit"})
+	for _, c := range needed {
 		if c.value == "" {
 			return fmt.Errorf("%w: %s", ErrMissing, c.name)
 		}
@@ -199,7 +221,10 @@ func (e *enrollment) resume() error {
 			return fmt.Errorf("%w, as %s at %s: the %s given is not the same", ErrOther, s.DeviceID, s.Server, c.what)
 		}
 	}
-	if !s.Submitted && e.Token == "" {
+	if s.Outside != (e.CertificateFile != "") && !s.Submitted {
+		return fmt.Errorf("%w, as %s at %s: whether the certificate comes from another authority is not the same", ErrOther, s.DeviceID, s.Server)
+	}
+	if !s.Submitted && !s.Outside && e.Token == "" {
 		return fmt.Errorf("%w: the token (--token-file, or --token - for standard input); it had not reached the server yet", ErrMissing)
 	}
 	e.tellf("Going on with the enrollment of %s at %s.", s.DeviceID, s.Server)
@@ -209,6 +234,15 @@ func (e *enrollment) resume() error {
 // findKey loads the key. It is made only while nothing was sent: a new one later
 // would be another device's.
 func (e *enrollment) findKey() (crypto.Signer, error) {
+	if e.state.Outside && !e.state.Submitted { // what is in the files now is what counts
+		pair, err := identity.ReadPair(e.CertificateFile, e.KeyFile)
+		if err != nil {
+			return nil, err
+		}
+		if err := pair.StoreIn(e.Dir, journal.SlotA); err != nil {
+			return nil, err
+		}
+	}
 	key, err := identity.LoadKey(e.Dir)
 	if errors.Is(err, identity.ErrNoKey) && !e.state.Submitted {
 		return e.Place.Create(e.Dir, journal.SlotA)

@@ -64,6 +64,7 @@ var over = map[protocol.Code]bool{
 	protocol.CodeDeviceGone:     true,
 	protocol.CodeEnrollConflict: true,
 	protocol.CodeEnrollUnknown:  true,
+	protocol.CodeReviewRejected: true,
 }
 
 // later are the codes after which asking again may help.
@@ -73,5 +74,6 @@ var later = map[protocol.Code]bool{
 	protocol.CodeNotReady:    true,
 	protocol.CodeInternal:    true,
 
-	protocol.CodeIssuingStopped: true,
+	protocol.CodeIssuingStopped:    true,
+	protocol.CodeRevocationUnknown: true,
 }

@@ -30,6 +30,9 @@ func (e *enrollment) submit(ctx context.Context) error {
 		e.askForReview()
 		return nil
 	}
+	if e.state.Outside {
+		return e.introduce(ctx)
+	}
 	csr, err := certs.NewRequest(e.state.DeviceID, e.key)
 	if err != nil {
 		return err

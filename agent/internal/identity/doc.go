@@ -1,7 +1,9 @@
 // Package identity is the device's key and certificate.
 //
 // The key is ECDSA P-256, made here, and never leaves the device: nothing in
-// this package returns it in a form that could be sent. On disk it is PKCS#8 in
+// this package returns it in a form that could be sent. Where another authority issues
+// the certificate, its tools made the key, and both are taken over from their files
+// (Pair). On disk it is PKCS#8 in
 // PEM with mode 0600; on Windows it is sealed by the system (DPAPI) beside the
 // directory's access list. The certificate says what the key's holder is called;
 // it is public, and a new one replaces it whole.

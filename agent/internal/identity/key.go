@@ -52,15 +52,17 @@ func CreateKeyIn(dir string, slot journal.Slot) (crypto.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the device's key: %w", err)
 	}
+	return key, storeKey(path, key)
+}
+
+// storeKey stores a key, sealed where the system can.
+func storeKey(path string, key *ecdsa.PrivateKey) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return nil, fmt.Errorf("make the device's key: %w", err)
+		return fmt.Errorf("make the device's key: %w", err)
 	}
 	defer clear(der)
-	if err := store(path, keyType, der); err != nil {
-		return nil, err
-	}
-	return key, nil
+	return store(path, keyType, der)
 }
 
 func store(path, kind string, key []byte) error {

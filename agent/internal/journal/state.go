@@ -22,6 +22,7 @@ type State struct {
 	WantRoot     string    `json:"want_root,omitempty"` // digest of the first fleet root as given out of band
 	Submitted    bool      `json:"submitted,omitempty"` // the server has stored the request: no token is needed any more
 	PollNonce    string    `json:"poll_nonce,omitempty"`
+	Outside      bool      `json:"outside,omitempty"` // another authority issues this device's certificates
 
 	Enrolled *Enrolled `json:"enrolled,omitempty"`
 }
@@ -80,6 +81,7 @@ type Renewal struct {
 	Submitted bool      `json:"submitted,omitempty"`  // the server has stored it
 	PollNonce string    `json:"poll_nonce,omitempty"` // of a recovery
 	Tried     bool      `json:"tried,omitempty"`      // the certificate is there, and is shown to the server until it takes it or not
+	Outside   bool      `json:"outside,omitempty"`    // another authority issued it: there was no request of ours
 }
 
 // MaxPolicies is how many bundles that were in force before are remembered. A
@@ -209,7 +211,7 @@ func (r *Renewal) check() error {
 		return nil
 	case protocol.CheckID(r.RequestID) != nil:
 		return errors.New("the renewal's request_id is not an id")
-	case len(r.CSR) == 0 || len(r.CSR) > protocol.MaxCSR:
+	case len(r.CSR) == 0 != r.Outside || len(r.CSR) > protocol.MaxCSR:
 		return errors.New("the renewal's csr is missing or too long")
 	case len(r.PollNonce) > protocol.MaxOpaque:
 		return errors.New("the renewal's nonce is too long")

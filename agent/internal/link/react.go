@@ -36,6 +36,13 @@ var reactions = map[protocol.Code]Reaction{
 
 	protocol.CodeIssuingStopped: BackOff, // people stopped it, and people start it again
 
+	protocol.CodeRevocationUnknown: BackOff, // the server asks the certificate's authority
+
+	protocol.CodeReviewPending:      Slowly, // a person decides
+	protocol.CodeReviewRejected:     Rarely,
+	protocol.CodeCertificateRevoked: Rarely,
+	protocol.CodeIssuedElsewhere:    Rarely,
+
 	protocol.CodeDeviceSuspended:   Slowly,
 	protocol.CodeDeviceHeld:        Slowly,
 	protocol.CodeCounterStale:      Slowly,

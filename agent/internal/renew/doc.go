@@ -28,6 +28,11 @@
 // last accepted and by the new one, and a person compares the key code before it is
 // granted. Counter, epoch, enrollment and pins stay as they are.
 //
+// Where another authority issues to the device, nothing of this is asked of the server.
+// Files watches where that authority's tools leave a new key and certificate, takes them
+// over into the other slot and has them tried. The server refuses them until a person
+// has let them in, and the device goes on with those that it has, and tries again.
+//
 // What is verified: as at enrollment, the certificate is of the own new key, names
 // this device, and chains to a CA for devices of the fleet root in force. Newer
 // roots that come along are believed only as the pinned chain's own.

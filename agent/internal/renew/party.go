@@ -40,7 +40,10 @@ func (r *Renewer) After(ctx context.Context, a *protocol.HeartbeatAnswer) error 
 // from then on the old key is of no use to this device.
 func (r *Renewer) settle(ctx context.Context, old journal.Slot) error {
 	failpoint.Here("renew.before-switch")
-	if err := r.Disk.Update(func(s *journal.State) { s.Enrolled.Settle() }); err != nil {
+	if err := r.Disk.Update(func(s *journal.State) {
+		s.Outside = s.Outside || s.Enrolled.Renewal != nil && s.Enrolled.Renewal.Outside // from now on that authority issues
+		s.Enrolled.Settle()
+	}); err != nil {
 		return err
 	}
 	failpoint.Here("renew.switched")
@@ -69,17 +72,27 @@ var faults = map[protocol.Code]bool{
 	protocol.CodeCertificateNotYet: true, protocol.CodeIdentityMismatch: true,
 }
 
+// outsideFaults are those that blame a certificate of another authority, too: the one of
+// before is good until a person has let it in.
+var outsideFaults = map[protocol.Code]bool{
+	protocol.CodeReviewPending: true, protocol.CodeReviewRejected: true, protocol.CodeCertificateRevoked: true, protocol.CodeRevocationUnknown: true,
+	protocol.CodeRenewalConflict: true, protocol.CodeEnrollFull: true,
+}
+
 // Refused goes back to the certificate in use when the one that is tried is not
 // taken, settles on it when the server took it before, and looks at once whether one
 // that has expired, or is lost, is to be recovered.
 func (r *Renewer) Refused(ctx context.Context, c protocol.Code) {
 	s, err := r.Disk.State()
-	if err != nil || !faults[c] {
+	if err != nil {
 		return
 	}
 	e := s.Enrolled
+	if outside := s.Outside || e.Renewal != nil && e.Renewal.Outside; !faults[c] && (!outside || !outsideFaults[c]) {
+		return
+	}
 	if e.Renewal != nil && e.Renewal.Tried && r.Shown() == e.Shown() {
-		if c == protocol.CodeCertificateExpired {
+		if c == protocol.CodeCertificateExpired && !e.Renewal.Outside {
 			// Only one that the server knows the device by is expired to it. Its answer to a
 			// heartbeat under it was lost, and the one before leads nowhere any more.
 			if err := r.settle(ctx, e.Slot); err != nil {
@@ -94,6 +107,9 @@ func (r *Renewer) Refused(ctx context.Context, c protocol.Code) {
 		}
 		r.retry(time.Hour, 0)
 		r.Changed()
+		return
+	}
+	if s.Outside {
 		return
 	}
 	switch c {

@@ -163,6 +163,10 @@ func (r *Renewer) round(ctx context.Context) (time.Duration, error) {
 	r.mu.Lock()
 	r.dates = datesOf(id.Leaf)
 	r.mu.Unlock()
+	if s.Outside { // its authority gives it another, see Files
+		r.tell("issued-elsewhere")
+		return longest, nil
+	}
 	now := r.Now()
 	if wait := r.held(now); wait > 0 {
 		return wait, nil

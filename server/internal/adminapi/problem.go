@@ -179,6 +179,7 @@ var refusals = []struct {
 	{identity.ErrState, httpkit.CodeConflict, true},
 	{policy.ErrNotFounded, protocol.CodeNotReady, true},
 	{pki.ErrNoAuthority, protocol.CodeNotReady, true},
+	{pki.ErrStopped, httpkit.CodeConflict, true},
 	{pki.ErrStoppedAlready, httpkit.CodeConflict, true},
 	{pki.ErrNotStopped, httpkit.CodeConflict, true},
 	{attestation.ErrNone, protocol.CodeNotFound, true},

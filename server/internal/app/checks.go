@@ -24,6 +24,7 @@ func (c *Core) checks() []health.Check {
 		{Name: "command-key", Ask: c.canCommand},
 		{Name: "issuing", Ask: c.issues},
 		{Name: "revocation-lists", Ask: c.listsHold},
+		{Name: "external-revocation", Ask: c.externalHolds},
 	}
 }
 

@@ -54,6 +54,7 @@ type Core struct {
 	Enroll   *enroll.Service
 	Admin    *admin.Service
 	Flow     *flow.Flow
+	External *External // nil: devices come with certificates of our own authority
 
 	doors int
 }
@@ -171,6 +172,9 @@ func (c *Core) services(o Options) error {
 	if c.OCSP, err = c.PKI.NewResponder(c.Config.OCSPValidity); err != nil {
 		return err
 	}
+	if err = c.believeExternal(); err != nil {
+		return err
+	}
 	c.Policy = policy.New(c.DB)
 	c.Enroll = enroll.New(c.DB)
 	c.Enroll.OnWithdraw(func(ctx context.Context, tx db.Tx, e *enroll.Enrollment) error { return c.Flow.Withdrawn(ctx, tx, e) })
@@ -192,7 +196,7 @@ func (c *Core) services(o Options) error {
 	c.Flow = flow.New(flow.Parts{
 		DB: c.DB, Log: c.Log, Ring: c.Ring, PKI: c.PKI, Policy: c.Policy, Refusals: c.Refusals, Journal: c.Journal, Outside: c.Outside,
 		Settings: flow.Settings{
-			RequireReview: c.Config.RequireNewDeviceApproval, ReviewRotations: c.Config.RequireRotationApproval, ReviewTTL: c.Config.EnrollmentReviewTTL, MaxPending: c.Config.MaxPendingEnrollments,
+			Outside: c.External != nil, RequireReview: c.Config.RequireNewDeviceApproval, ReviewRotations: c.Config.RequireRotationApproval, ReviewTTL: c.Config.EnrollmentReviewTTL, MaxPending: c.Config.MaxPendingEnrollments,
 			CertificateLife: c.Config.DeviceCertLifetime, HeartbeatInterval: c.Config.HeartbeatInterval,
 			BatchWindow: c.Config.HeartbeatBatchWindow, BatchSize: c.Config.HeartbeatBatchSize, Doors: c.doors,
 			People: map[approval.Path]int{

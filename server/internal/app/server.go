@@ -172,6 +172,9 @@ func (s *Server) PeopleRoutes() ([]httpkit.Route, error) {
 // filled in.
 func (c *Core) MachineSurface(h *health.Service, o httpkit.Options) *httpkit.Mux {
 	devices := deviceapi.New(c.Flow, c.PKI, c.Refusals, h, c.Log, c.DB.Now)
+	if c.External != nil {
+		devices.Believe(c.External)
+	}
 	o.Surface, o.Guards, o.Log, o.Level = "machine", devices.Guards(), c.Log, slog.LevelDebug
 	m := httpkit.NewMux(o)
 	devices.Register(m)
@@ -220,6 +223,7 @@ func (s *Server) Run(ctx context.Context) error {
 		{Name: "upkeep", Run: s.upkeep},
 		{Name: "authorities", Run: s.watchAuthorities},
 		{Name: "revocation lists", Run: s.keepLists},
+		{Name: "revocation by another authority", Run: s.watchExternal},
 		{Name: "what people use", Run: func(ctx context.Context) error {
 			if _, err := s.people(); err != nil {
 				return err

@@ -31,6 +31,7 @@ const (
 	EnrollExpire      = "enrollment.expire"
 	CertIssue         = "certificate.issue"
 	CertRevoke        = "certificate.revoke"
+	CertPin           = "certificate.pin" // one of another authority, after its review
 	DeviceSuspend     = "device.suspend"
 	DeviceResume      = "device.resume"
 	DeviceHold        = "device.hold"
@@ -88,7 +89,7 @@ func Actions() []string {
 		InvitationCreate, InvitationRevoke, APITokenCreate, APITokenRevoke, BreakGlassCreate, BreakGlassUse, SecretKeyReseal,
 		TokenCreate, TokenRevoke, WindowOpen, WindowClose,
 		EnrollRequest, EnrollApprove, EnrollReject, EnrollExpire,
-		CertIssue, CertRevoke, DeviceSuspend, DeviceResume, DeviceHold, DeviceResync, Heartbeat, DeviceIdentity,
+		CertIssue, CertRevoke, CertPin, DeviceSuspend, DeviceResume, DeviceHold, DeviceResync, Heartbeat, DeviceIdentity,
 		AuthorityCreate, FleetInstall,
 		CertRenew, CertSupersede, IdentityRequest, IdentityApprove, IdentityReject, IdentityExpire,
 		CommandRequest, CommandApprove, CommandReject, CommandCancel, CommandSign, CommandResult, CommandExpire,

@@ -166,7 +166,17 @@ func TestABadValueIsRefusedWithItsKeyAndAFix(t *testing.T) {
 		{"a batch of none", "SENTINEL_HEARTBEAT_BATCH_SIZE", "0", "range"},
 		{"a batch and a half", "SENTINEL_HEARTBEAT_BATCH_SIZE", "1.5", "whole number"},
 		{"devices without certificate", "SENTINEL_REQUIRE_DEVICE_MTLS", "false", "cannot honour"},
-		{"any common name", "SENTINEL_REQUIRE_CERT_COMMON_NAME_MATCH", "false", "cannot honour"},
+		{"any common name", "SENTINEL_REQUIRE_CERT_COMMON_NAME_MATCH", "false", "always have"},
+		{"a pattern without a place", "SENTINEL_EXTERNAL_CA_NAME_PATTERN", "edge.corp.test", "{device_id}"},
+		{"a pattern with two places", "SENTINEL_EXTERNAL_CA_NAME_PATTERN", "{device_id}.{device_id}", "{device_id}"},
+		{"any usage", "SENTINEL_EXTERNAL_CA_USAGES", "2.5.29.37.0", "usage"},
+		{"a usage by another word", "SENTINEL_EXTERNAL_CA_USAGES", "client-auth,clientAuth", "usage"},
+		{"a name of another kind", "SENTINEL_EXTERNAL_CA_NAME", "email", "allowed words"},
+		{"a list over LDAP", "SENTINEL_REVOCATION_LISTS", "ldap://ca.example.com/crl", "neither a file nor a URL"},
+		{"a list with a password", "SENTINEL_REVOCATION_LISTS", "https://a:b@ca.example.com/crl", "neither a file nor a URL"},
+		{"a responder without scheme", "SENTINEL_REVOCATION_RESPONDER", "ocsp.example.com", "no responder"},
+		{"endless grace", "SENTINEL_REVOCATION_GRACE", "73h", "range"},
+		{"an authority that is believed by nobody", "SENTINEL_DEVICE_CA", "external", ""},
 		{"endless reviews", "SENTINEL_ENROLLMENT_REVIEW_TTL", "10000h", "range"},
 		{"no pending enrollments", "SENTINEL_MAX_PENDING_ENROLLMENTS", "0", "range"},
 		{"idle longer than the lifetime", "SENTINEL_SESSION_IDLE", "13h", "longer than"},
@@ -183,7 +193,7 @@ func TestABadValueIsRefusedWithItsKeyAndAFix(t *testing.T) {
 		{"a proxy on a name", "SENTINEL_PROXY_LISTEN", "proxy.example.com:8444", "listens on a name"},
 		{"a user with a space", "SENTINEL_PROXY_USERS", "www data", "no user"},
 		{"a secret that is a variable to the proxy", "SENTINEL_PROXY_SECRET", "x$remote_addr" + strongA, "header"},
-		{"an external authority", "SENTINEL_DEVICE_CA", "vault", "cannot honour"},
+		{"another authority", "SENTINEL_DEVICE_CA", "vault", "allowed words"},
 		{"nobody about an identity", "SENTINEL_DUAL_APPROVAL_IDENTITY", "0", "range"},
 		{"nobody about a certificate", "SENTINEL_DUAL_APPROVAL_CERTIFICATES", "0", "range"},
 		{"ten people about a command", "SENTINEL_DUAL_APPROVAL_COMMANDS", "10", "number of people"},
@@ -198,6 +208,9 @@ func TestABadValueIsRefusedWithItsKeyAndAFix(t *testing.T) {
 			key := c.key
 			if key == "SENTINEL_DATABASE_REQUIRE_POSTGRESQL" && c.value == "true" {
 				key = "SENTINEL_DATABASE_URL" // what is missing is the URL
+			}
+			if c.value == "external" {
+				key = "SENTINEL_EXTERNAL_CA_FILES" // what is missing are the files
 			}
 			wantOnly(t, ps, key, c.words)
 			if len(c.value) > 8 && strings.Contains(ps.Error(), c.value) {
@@ -283,6 +296,27 @@ func TestStagingIsStrictButMayRunOnSQLite(t *testing.T) {
 
 	delete(settings, "SENTINEL_DATABASE_REQUIRE_POSTGRESQL")
 	wantOnly(t, refused(t, environ(settings), ""), "SENTINEL_DATABASE_URL", "SQLite")
+}
+
+// A8, A9: what another authority's certificates need.
+func TestAnotherAuthorityIsCheckedForRevocation(t *testing.T) {
+	t.Parallel()
+	settings := production()
+	settings["SENTINEL_DEVICE_CA"], settings["SENTINEL_EXTERNAL_CA_FILES"] = "external", "/etc/sentinel/device-ca.pem"
+	wantOnly(t, refused(t, environ(settings), ""), "SENTINEL_REVOCATION_LISTS", "would be accepted")
+	for key, value := range map[string]string{"SENTINEL_REVOCATION_LISTS": "/var/lib/pki/a.crl,https://pki.corp.test/b.crl", "SENTINEL_REVOCATION_RESPONDER": "aia"} {
+		with := maps.Clone(settings)
+		with[key] = value
+		load(t, environ(with)...)
+	}
+	external := []string{"SENTINEL_DEVICE_CA=external", "SENTINEL_EXTERNAL_CA_FILES=/etc/ca.pem"}
+	load(t, external...) // a trial may try it out
+	if c := load(t, append(external, "SENTINEL_REQUIRE_CERT_COMMON_NAME_MATCH=false")...); c.RequireCertCommonNameMatch {
+		t.Error("the common name is needed all the same")
+	}
+	load(t, append(external, "SENTINEL_EXTERNAL_CA_NAME=uri", "SENTINEL_EXTERNAL_CA_NAME_PATTERN=spiffe://corp.test/device/{device_id}")...)
+	wantOnly(t, refused(t, append(external, "SENTINEL_EXTERNAL_CA_NAME=uri"), ""), "SENTINEL_EXTERNAL_CA_NAME_PATTERN", "scheme")
+	wantOnly(t, refused(t, append(external, "SENTINEL_EXTERNAL_CA_NAME_PATTERN={device_id}.corp.test"), ""), "SENTINEL_EXTERNAL_CA_NAME_PATTERN", "common name")
 }
 
 func TestAMissingSecretComesWithTheCommandThatMakesOne(t *testing.T) {

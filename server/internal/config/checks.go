@@ -19,16 +19,20 @@ var checks = map[string]func(string) *fault{
 	"header-token": checkHeaderToken,
 	"https-url":    checkHTTPSURL,
 	"listen":       checkListen,
+	"name-pattern": checkNamePattern,
 	"names":        checkNames,
 	"origins":      checkOrigins,
 	"path":         checkPath,
 	"proxy-listen": checkProxyListen,
 	"pcrs":         checkPCRs,
+	"responder":    checkResponder,
 	"roles":        checkRoles,
+	"sources":      checkSources,
 	"title":        checkTitle,
 	"trust-domain": checkTrustDomain,
 	"url":          checkURL,
 	"users":        checkUsers,
+	"usages":       checkUsages,
 }
 
 func checkPath(text string) *fault {
@@ -48,6 +52,49 @@ func checkPCRs(text string) *fault {
 	}
 	if len(list) == 0 {
 		return &fault{"names no register", "write numbers from 0 to 23, separated by commas, for example 0,2,4,7"}
+	}
+	return nil
+}
+
+// fetchURL reports whether a text is a URL that something can be fetched from.
+func fetchURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && isHost(u.Hostname()) && u.User == nil && u.Fragment == "" && len(text) <= 2048
+}
+
+func checkSources(text string) *fault {
+	for _, s := range splitList(text) {
+		if s == "" || strings.Contains(s, "://") && !fetchURL(s) || len(s) > 4096 {
+			return &fault{"has an item that is neither a file nor a URL", "write paths, and URLs that begin with http:// or https://, separated by commas"}
+		}
+	}
+	if len(splitList(text)) > 32 {
+		return &fault{"has more than 32 items", "name at most 32 lists"}
+	}
+	return nil
+}
+
+func checkResponder(text string) *fault {
+	if text != "aia" && !fetchURL(text) {
+		return &fault{"is no responder", "write a URL that begins with http:// or https://, or aia for the one that each certificate names"}
+	}
+	return nil
+}
+
+func checkNamePattern(text string) *fault {
+	if strings.Count(text, "{device_id}") != 1 || len(text) > 255 {
+		return &fault{"does not hold {device_id} once", "write the whole name with {device_id} in its place, for example {device_id}.devices.example.com"}
+	}
+	return nil
+}
+
+var usage = regexp.MustCompile(`^(client-auth|server-auth|[0-2](\.(0|[1-9][0-9]{0,9})){2,19})$`)
+
+func checkUsages(text string) *fault {
+	for _, u := range splitList(text) {
+		if !usage.MatchString(u) || u == "2.5.29.37.0" { // anyExtendedKeyUsage asks for nothing
+			return &fault{"has an item that is no usage", "write client-auth, or object identifiers such as 1.3.6.1.4.1.311.20.2.2, separated by commas"}
+		}
 	}
 	return nil
 }

@@ -198,6 +198,42 @@ var rules = []rule{
 		fix:     "write SENTINEL_REQUIRE_NEW_DEVICE_APPROVAL=true, or remove the line, and open a timed enrollment window when needed",
 	},
 	{
+		key: "SENTINEL_REQUIRE_CERT_COMMON_NAME_MATCH", also: []string{"SENTINEL_DEVICE_CA"}, in: everywhere,
+		broken:  func(c *Config) bool { return !c.RequireCertCommonNameMatch && c.DeviceCA != ExternalCA },
+		message: "is false, but this server's own certificates always have the device_id as their common name",
+		fix:     "write SENTINEL_REQUIRE_CERT_COMMON_NAME_MATCH=true, or remove the line",
+	},
+	{
+		key: "SENTINEL_EXTERNAL_CA_FILES", also: []string{"SENTINEL_DEVICE_CA"}, in: everywhere,
+		broken:  func(c *Config) bool { return c.DeviceCA == ExternalCA && len(c.ExternalCAFiles) == 0 },
+		message: "is not set, so that SENTINEL_DEVICE_CA=external believes nobody",
+		fix:     "write the files with the certificates of the authorities that issue to devices",
+	},
+	{
+		key: "SENTINEL_EXTERNAL_CA_NAME_PATTERN", also: []string{"SENTINEL_EXTERNAL_CA_NAME", "SENTINEL_DEVICE_CA"}, in: everywhere,
+		broken: func(c *Config) bool {
+			return c.DeviceCA == ExternalCA && c.ExternalCAName == "uri" && !strings.Contains(strings.Split(c.ExternalCANamePattern, "{device_id}")[0], "://")
+		},
+		message: "does not begin with the scheme and host of a URI",
+		fix:     "write for example SENTINEL_EXTERNAL_CA_NAME_PATTERN=spiffe://example.com/device/{device_id}",
+	},
+	{
+		key: "SENTINEL_EXTERNAL_CA_NAME_PATTERN", also: []string{"SENTINEL_EXTERNAL_CA_NAME", "SENTINEL_DEVICE_CA"}, in: everywhere,
+		broken: func(c *Config) bool {
+			return c.DeviceCA == ExternalCA && c.ExternalCAName == "cn" && c.ExternalCANamePattern != "" && c.ExternalCANamePattern != "{device_id}"
+		},
+		message: "is set, but a common name is the device_id itself",
+		fix:     "remove the line, or write SENTINEL_EXTERNAL_CA_NAME=dns or uri",
+	},
+	{
+		key: "SENTINEL_REVOCATION_LISTS", also: []string{"SENTINEL_REVOCATION_RESPONDER", "SENTINEL_DEVICE_CA"}, in: outsideTrial,
+		broken: func(c *Config) bool {
+			return c.DeviceCA == ExternalCA && len(c.RevocationLists) == 0 && c.RevocationResponder == ""
+		},
+		message: "is not set, and neither is SENTINEL_REVOCATION_RESPONDER, so that certificates that their authority revoked would be accepted",
+		fix:     "write where the authority's revocation lists are, or SENTINEL_REVOCATION_RESPONDER=aia",
+	},
+	{
 		key: "SENTINEL_CRL_INTERVAL", also: []string{"SENTINEL_CRL_VALIDITY"}, in: everywhere,
 		broken:  func(c *Config) bool { return 2*c.CRLInterval > c.CRLValidity },
 		message: "is more than half of SENTINEL_CRL_VALIDITY, so that one list that fails leaves none that holds",

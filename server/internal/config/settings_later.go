@@ -3,9 +3,7 @@ package config
 // Later holds the reserved settings. Each is known from the start, so that an
 // environment written for the whole product is never refused as unknown.
 type Later struct {
-	DeviceCA string `section:"Reserved: known and checked, but not in effect in this build" env:"SENTINEL_DEVICE_CA" default:"internal" reserved:"true" only:"internal" because:"it has no other certificate authority" doc:"Which authority issues device certificates."`
-
-	WorkloadAssertionOneTimeUse   bool `env:"SENTINEL_WORKLOAD_ASSERTION_ONE_TIME_USE" default:"true" reserved:"true" doc:"A workload assertion is accepted once."`
+	WorkloadAssertionOneTimeUse   bool `section:"Reserved: known and checked, but not in effect in this build" env:"SENTINEL_WORKLOAD_ASSERTION_ONE_TIME_USE" default:"true" reserved:"true" doc:"A workload assertion is accepted once."`
 	WorkloadAssertionBindSourceIP bool `env:"SENTINEL_WORKLOAD_ASSERTION_BIND_SOURCE_IP" default:"true" reserved:"true" doc:"A workload assertion is accepted only from the address it was issued to."`
 	IncidentPolicyDirectImport    bool `env:"SENTINEL_INCIDENT_POLICY_TEMPLATE_DIRECT_IMPORT_ENABLED" default:"false" reserved:"true" doc:"Incident policy templates may be imported without a reviewed request."`
 

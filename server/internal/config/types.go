@@ -16,6 +16,10 @@ const (
 	Production Profile = "production"
 )
 
+// ExternalCA is the value of SENTINEL_DEVICE_CA that says that devices come with
+// certificates of another authority.
+const ExternalCA = "external"
+
 // LogFormat is how log lines are written to standard error.
 type LogFormat string
 

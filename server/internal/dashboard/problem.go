@@ -86,6 +86,7 @@ var refusals = []struct {
 	{identity.ErrNone, http.StatusNotFound, "The device asks for nothing", "Its wish may have ended meanwhile."},
 	{identity.ErrState, http.StatusConflict, "The wish is decided already", ""},
 	{policy.ErrNotFounded, http.StatusServiceUnavailable, "The fleet is not founded yet", ""},
+	{pki.ErrStopped, http.StatusConflict, "Issuing is stopped, and no certificate is let in meanwhile", ""},
 	{pki.ErrNoAuthority, http.StatusServiceUnavailable, "There is no issuing authority yet", ""},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "It took too long", "Look whether it happened before you try again."},
 }

@@ -61,6 +61,9 @@ func (a *API) poll(w http.ResponseWriter, r *http.Request) {
 	write(w, http.StatusOK, result)
 }
 
+// reviewPause is how long a device waits before it asks again whether a person decided.
+const reviewPause = 30 * time.Second
+
 func (a *API) heartbeat(w http.ResponseWriter, r *http.Request) {
 	id, _ := r.Context().Value(identityKey{}).(certs.Identity)
 	entry := audit.Entry{Action: audit.Heartbeat, ObjectKind: "device", ObjectID: id.DeviceID}
@@ -80,8 +83,20 @@ func (a *API) heartbeat(w http.ResponseWriter, r *http.Request) {
 		httpkit.RefuseFor(w, r, time.Second)
 		return
 	}
-	if errors.Is(err, device.ErrCertificate) {
+	switch {
+	case err == nil:
+	case id.Outside != nil:
+		err = a.flow.Introduce(r.Context(), httpkit.Source(r), httpkit.RequestID(r.Context()), id, &h, err)
+	case errors.Is(err, device.ErrCertificate):
 		err = a.flow.Unknown(r.Context(), id, err)
+	}
+	if waits, ok := errors.AsType[*flow.ReviewError](err); ok {
+		// Not worth an entry: the review has its own.
+		w.Header().Set("Retry-After", httpkit.RetryAfter(reviewPause))
+		p := httpkit.NewProblem(r.Context(), protocol.CodeReviewPending, "")
+		p.Nonce = waits.Nonce
+		httpkit.WriteProblem(w, p)
+		return
 	}
 	if err != nil {
 		a.refuse(w, r, entry, err)

@@ -3,6 +3,7 @@ package deviceapi
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -51,8 +52,11 @@ type identityKey struct{}
 func (a *API) identify(_ httpkit.Route, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, err := a.identity(r.Context(), r.TLS)
-		if errors.Is(err, certs.ErrExpired) {
+		if errors.Is(err, certs.ErrExpired) && id.Outside == nil {
 			err = a.flow.Ended(r.Context(), id, err)
+		}
+		if err == nil && id.Outside != nil {
+			err = a.outside.Standing(id.Outside.Chain)
 		}
 		if err != nil {
 			a.refuse(w, r, audit.Entry{Action: audit.DeviceIdentity, ObjectKind: "device", ObjectID: id.DeviceID}, err)
@@ -68,23 +72,33 @@ func (a *API) identity(ctx context.Context, state *tls.ConnectionState) (certs.I
 	if state == nil {
 		return certs.Identity{}, certs.ErrNoCertificate
 	}
-	issuers, round := a.pki.Issuers(certs.KindDevice)
+	_, round := a.pki.Issuers(certs.KindDevice)
 	now := a.now()
 	p, ok := ctx.Value(peerKey{}).(*peer)
 	if !ok {
-		return certs.VerifyDevice(state.PeerCertificates, issuers, a.pki.TrustDomain(), now)
+		return a.verify(state.PeerCertificates, now)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if age := now.Sub(p.at); p.known && p.round == round && age >= 0 && age < verifyAgain {
 		return p.id, inDate(p.id, now)
 	}
-	id, err := certs.VerifyDevice(state.PeerCertificates, issuers, a.pki.TrustDomain(), now)
+	id, err := a.verify(state.PeerCertificates, now)
 	if err == nil || errors.Is(err, certs.ErrExpired) || errors.Is(err, certs.ErrNotYetValid) {
 		p.known, p.round, p.at, p.id = true, round, now, id
-		p.retired = a.pki.IsRetired(state.PeerCertificates[0])
+		p.retired = id.Outside == nil && a.pki.IsRetired(state.PeerCertificates[0])
 	}
 	return id, err
+}
+
+// verify judges what a caller presented, by the rule of another authority where that
+// one issued it.
+func (a *API) verify(presented []*x509.Certificate, now time.Time) (certs.Identity, error) {
+	if a.outside != nil && a.outside.Issued(presented) {
+		return a.outside.Verify(presented, now)
+	}
+	issuers, _ := a.pki.Issuers(certs.KindDevice)
+	return certs.VerifyDevice(presented, issuers, a.pki.TrustDomain(), now)
 }
 
 // retired reports whether the caller's certificate is of an authority that issues

@@ -15,6 +15,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/revocation"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
@@ -53,6 +54,12 @@ var translations = []struct {
 	{identity.ErrConflict, protocol.CodeRenewalConflict, false},
 	{identity.ErrKeyUsed, protocol.CodeRenewalConflict, false},
 	{identity.ErrLate, protocol.CodeRecoveryLate, false},
+
+	{flow.ErrNotLetIn, protocol.CodeReviewRejected, false},
+	{flow.ErrIssuedElsewhere, protocol.CodeIssuedElsewhere, false},
+	{pki.ErrSerial, protocol.CodeCertificateUnknown, false},
+	{revocation.ErrRevoked, protocol.CodeCertificateRevoked, false},
+	{revocation.ErrUnknown, protocol.CodeRevocationUnknown, false},
 
 	{certs.ErrNoCertificate, protocol.CodeCertificateMissing, false},
 	{certs.ErrUnknownIssuer, protocol.CodeCertificateUnknown, false},
@@ -105,6 +112,9 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, e audit.Entry, err 
 	}
 	if code == protocol.CodeEnrollFull || code == protocol.CodeIssuingStopped {
 		w.Header().Set("Retry-After", httpkit.RetryAfter(time.Minute))
+	}
+	if code == protocol.CodeRevocationUnknown { // it is asked for, or a source is down
+		w.Header().Set("Retry-After", httpkit.RetryAfter(comeBack))
 	}
 	if often, ok := errors.AsType[*identity.TooOftenError](err); ok {
 		w.Header().Set("Retry-After", httpkit.RetryAfter(often.After))

@@ -1,6 +1,7 @@
 package deviceapi
 
 import (
+	"crypto/x509"
 	"log/slog"
 	"net/http"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
@@ -21,7 +23,23 @@ type API struct {
 	health   *health.Service
 	log      *slog.Logger
 	now      func() time.Time
+	outside  Outside // nil: no other authority than ours is believed
 }
+
+// Outside judges certificates of another authority than ours.
+type Outside interface {
+	// Issued reports whether it is for Verify to judge what a caller presented.
+	Issued(presented []*x509.Certificate) bool
+	// Verify is certs.VerifyDevice for those.
+	Verify(presented []*x509.Certificate, now time.Time) (certs.Identity, error)
+	// Standing says what is known of a verified chain's revocation: nil, or
+	// revocation.ErrRevoked or revocation.ErrUnknown. It does not wait for anything.
+	Standing(chain []*x509.Certificate) error
+}
+
+// Believe lets the certificates of another authority be judged too. It is called
+// before anything is served.
+func (a *API) Believe(o Outside) { a.outside = o }
 
 // New makes the surface.
 func New(f *flow.Flow, authorities *pki.Service, refusals *audit.Refusals, h *health.Service, log *slog.Logger, now func() time.Time) *API {

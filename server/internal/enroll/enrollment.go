@@ -25,12 +25,13 @@ type Action struct {
 	Type         string            `json:"type"` // "enrollment"
 	EnrollmentID string            `json:"enrollment_id"`
 	DeviceID     string            `json:"device_id"`
-	CSRDigest    string            `json:"csr_digest"` // SHA-256 of the request in DER
+	CSRDigest    string            `json:"csr_digest"` // SHA-256 of the request in DER, or of the certificate that was issued elsewhere
 	KeyCode      string            `json:"key_code"`
 	Name         string            `json:"name,omitempty"`
 	Owner        string            `json:"owner,omitempty"`
 	Labels       map[string]string `json:"labels,omitempty"`
 	Sensitive    bool              `json:"sensitive,omitempty"`
+	Authority    string            `json:"authority,omitempty"` // fingerprint of who issued the certificate, when it was issued elsewhere
 }
 
 // Bytes are the action's canonical bytes: encoding/json writes members in the

@@ -46,10 +46,10 @@ type Enrollment struct {
 	bun.BaseModel `bun:"table:enrollments"`
 
 	ID          string               `bun:"id,pk"`
-	TokenID     string               `bun:"token_id"`
+	TokenID     string               `bun:"token_id,nullzero"` // "" when the certificate was issued elsewhere
 	DeviceID    string               `bun:"device_id"`
 	State       protocol.EnrollState `bun:"state"`
-	CSR         []byte               `bun:"csr"`
+	CSR         []byte               `bun:"csr"` // or the certificate, when it was issued elsewhere
 	CSRDigest   string               `bun:"csr_digest"`
 	KeyCode     string               `bun:"key_code"`
 	Facts       string               `bun:"facts"` // JSON object of text
@@ -60,7 +60,12 @@ type Enrollment struct {
 	CreatedAt   db.Micros            `bun:"created_at"`
 	ExpiresAt   db.Micros            `bun:"expires_at"`
 	DecidedAt   db.Micros            `bun:"decided_at"`
+	KeyDigest   string               `bun:"key_digest"`   // SHA-256 of the public key, when the certificate was issued elsewhere
+	AuthorityID string               `bun:"authority_id"` // who issued it then
 }
+
+// Outside reports whether the device came with a certificate that was issued elsewhere.
+func (e *Enrollment) Outside() bool { return e.AuthorityID != "" }
 
 // Window is a time in which devices need no review.
 type Window struct {
@@ -124,10 +129,27 @@ func Insert(ctx context.Context, tx db.Tx, e *Enrollment) error {
 	return err
 }
 
+// Reopen puts a new enrollment in the place of one with the same id that is over.
+func Reopen(ctx context.Context, tx db.Tx, e *Enrollment) error {
+	return db.One(tx.NewUpdate().Model(e).WherePK().
+		Where("state IN (?, ?)", protocol.EnrollRejected, protocol.EnrollExpired).Exec(ctx))
+}
+
 // Get reads an enrollment, or ErrUnknown.
 func Get(ctx context.Context, q bun.IDB, id string) (*Enrollment, error) {
 	e := new(Enrollment)
 	err := q.NewSelect().Model(e).Where("id = ?", id).Scan(ctx)
+	if errors.Is(err, db.ErrNotFound) {
+		return nil, ErrUnknown
+	}
+	return e, err
+}
+
+// ByKey reads the newest enrollment that rests on a certificate of this key, or
+// ErrUnknown.
+func ByKey(ctx context.Context, q bun.IDB, keyDigest string) (*Enrollment, error) {
+	e := new(Enrollment)
+	err := q.NewSelect().Model(e).Where("key_digest = ? AND key_digest <> ''", keyDigest).OrderExpr("created_at DESC, id DESC").Limit(1).Scan(ctx)
 	if errors.Is(err, db.ErrNotFound) {
 		return nil, ErrUnknown
 	}

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"crypto"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -41,6 +42,9 @@ const pollPause = 5 * time.Second
 // Enroll stores a device's request to join. The same request again, after a lost
 // answer, changes nothing and takes no second use of the token.
 func (f *Flow) Enroll(ctx context.Context, source, requestID string, r *protocol.EnrollRequest) (*protocol.EnrollAnswer, error) {
+	if f.settings.Outside {
+		return nil, ErrIssuedElsewhere
+	}
 	// A stranger without a token costs one read; it is looked up again below.
 	if _, err := enroll.TokenBySecret(ctx, f.d.Read(), r.Token); err != nil {
 		return nil, err
@@ -191,7 +195,11 @@ func (f *Flow) Poll(ctx context.Context, source, requestID, id string, body []by
 	if err != nil {
 		return nil, err
 	}
-	if err := f.checkPoll(e.ID, e.DeviceID, e.CSR, body); err != nil {
+	check := f.checkPoll
+	if e.Outside() {
+		check = f.checkPollOutside
+	}
+	if err := check(e.ID, e.DeviceID, e.CSR, body); err != nil {
 		return nil, err
 	}
 	result := &protocol.EnrollResult{EnrollmentID: e.ID, State: e.Live(f.d.Now())}
@@ -218,7 +226,12 @@ func (f *Flow) checkPoll(id, deviceID string, csr, body []byte) error {
 	if err != nil {
 		return err
 	}
-	key, err := signing.NewKey(signing.PurposeEnrollPoll, req.PublicKey)
+	return f.checkPollBy(id, req.PublicKey, body)
+}
+
+// checkPollBy is checkPoll for a key.
+func (f *Flow) checkPollBy(id string, pub crypto.PublicKey, body []byte) error {
+	key, err := signing.NewKey(signing.PurposeEnrollPoll, pub)
 	if err != nil {
 		return err
 	}
@@ -293,11 +306,14 @@ func (f *Flow) issuedElsewhere(ctx context.Context, id string) (*enroll.Enrollme
 }
 
 func (f *Flow) letIn(ctx context.Context, tx db.Tx, who audit.Actor, e *enroll.Enrollment, cert *pki.Issued) error {
-	token, err := enroll.TokenByID(ctx, tx, e.TokenID)
-	if err != nil {
-		return err
+	token := new(enroll.Token) // of a certificate that was issued elsewhere: nothing speaks for it but its review
+	if !e.Outside() {
+		var err error
+		if token, err = enroll.TokenByID(ctx, tx, e.TokenID); err != nil {
+			return err
+		}
 	}
-	if e.ApprovalID == "" && token.RevokedAt != 0 {
+	if e.ApprovalID == "" && (e.Outside() || token.RevokedAt != 0) {
 		return enroll.ErrTokenRevoked // nobody but the token spoke for it
 	}
 	epoch, err := tx.Epoch(ctx)
@@ -333,7 +349,11 @@ func (f *Flow) letIn(ctx context.Context, tx db.Tx, who audit.Actor, e *enroll.E
 	if err := trust.Put(ctx, tx, d.DeviceID, trust.Decide(facts, tx.Now)); err != nil {
 		return err
 	}
-	return audit.Write(ctx, tx, who, audit.Entry{Action: audit.CertIssue, ObjectKind: "device", ObjectID: e.DeviceID,
+	action := audit.CertIssue
+	if e.Outside() {
+		action = audit.CertPin
+	}
+	return audit.Write(ctx, tx, who, audit.Entry{Action: action, ObjectKind: "device", ObjectID: e.DeviceID,
 		Details: map[string]string{"serial": cert.Serial, "fingerprint": cert.Fingerprint, "enrollment": e.ID, "not_after": cert.NotAfter.Time().Format(time.RFC3339)}})
 }
 

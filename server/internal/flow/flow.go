@@ -25,6 +25,7 @@ import (
 
 // Settings are what operators chose.
 type Settings struct {
+	Outside           bool // devices come with certificates of another authority, and none enrolls by token
 	RequireReview     bool
 	ReviewRotations   bool // renewals too; recoveries are reviewed always
 	ReviewTTL         time.Duration

@@ -77,6 +77,9 @@ func (f *Flow) last(ctx context.Context, wish *signing.Renewal, der []byte) (las
 	if err != nil {
 		return lastCertificate{}, err
 	}
+	if cert.IsOutside() { // its own authority gives it another
+		return lastCertificate{}, ErrRenewal
+	}
 	leaf, err := x509.ParseCertificate(cert.DER)
 	if err != nil {
 		return lastCertificate{}, err

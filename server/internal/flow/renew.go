@@ -34,6 +34,9 @@ var errAuthority = errors.New("another authority issues by now")
 // it has stays until the new one is used for the first time. The same request
 // again, after a lost answer, gets the same answer; another one takes its place.
 func (f *Flow) Renew(ctx context.Context, source, requestID string, id certs.Identity, body []byte) (*protocol.RenewAnswer, error) {
+	if id.Outside != nil {
+		return nil, ErrIssuedElsewhere
+	}
 	fleet, err := f.policy.Fleet()
 	if err != nil {
 		return nil, err

@@ -86,6 +86,10 @@ func (f *Flow) openEnrollment(ctx context.Context, tx db.Tx, r *approval.Request
 		do:     move(protocol.EnrollPending, protocol.EnrollApproved),
 		refuse: move(protocol.EnrollPending, protocol.EnrollRejected),
 	}
+	if e.Outside() {
+		d.ready = func(ctx context.Context, tx db.Tx) error { return pinnable(ctx, tx, e) }
+		d.do = func(ctx context.Context, tx db.Tx, why verdict) error { return f.pin(ctx, tx, why, e) }
+	}
 	switch {
 	case e.State == protocol.EnrollApproved && !approve:
 		d.undo = move(protocol.EnrollApproved, protocol.EnrollRejected)
@@ -113,6 +117,9 @@ func (f *Flow) openIdentity(ctx context.Context, tx db.Tx, r *approval.Request, 
 		ready:  func(ctx context.Context, tx db.Tx) error { return mayStill(ctx, tx, q) },
 		do:     move(identity.Pending, identity.Approved),
 		refuse: move(identity.Pending, identity.Rejected),
+	}
+	if q.Kind == identity.Outside {
+		d.do = func(ctx context.Context, tx db.Tx, why verdict) error { return f.pinNext(ctx, tx, why, q) }
 	}
 	switch {
 	case q.State == identity.Approved && !approve:

@@ -60,6 +60,12 @@ var codes = map[protocol.Code]meaning{
 	protocol.CodeDeviceHeld:         {http.StatusForbidden, "The device is held until a person looks at it"},
 	protocol.CodeDeviceUnknown:      {http.StatusForbidden, "The device is not known"},
 
+	protocol.CodeReviewPending:      {http.StatusForbidden, "A person has to let the certificate in first"},
+	protocol.CodeReviewRejected:     {http.StatusForbidden, "The certificate was not let in"},
+	protocol.CodeCertificateRevoked: {http.StatusUnauthorized, "The client certificate was revoked by its authority"},
+	protocol.CodeRevocationUnknown:  {http.StatusServiceUnavailable, "It is not known yet whether the client certificate is revoked"},
+	protocol.CodeIssuedElsewhere:    {http.StatusConflict, "Certificates of this device come from another authority"},
+
 	protocol.CodeCounterStale: {http.StatusConflict, "The counter is not above the stored one"},
 	protocol.CodeCounterJump:  {http.StatusConflict, "The counter is too far ahead"},
 	protocol.CodeEpochChanged: {http.StatusConflict, "The server was restored: go on in the new epoch"},

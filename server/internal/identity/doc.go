@@ -11,6 +11,11 @@
 // between. A renewal is issued at once unless the settings or the device ask for
 // a review; a recovery is always reviewed.
 //
+// A certificate of another authority, where those are taken, comes as a request of
+// kind Outside: it is always reviewed, and issued the moment a person agrees, since it
+// is there already. Whoever holds it need not hold the device's key, so that it never
+// takes the place of an open request.
+//
 // At most one request of a device is open (pending, approved or issued). A newer
 // one takes its place, since only the holder of the device's key can make one: so
 // a device that lost what it was about goes on.

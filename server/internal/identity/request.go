@@ -15,6 +15,7 @@ type Kind string
 const (
 	Renewal  Kind = "renewal"
 	Recovery Kind = "recovery"
+	Outside  Kind = "outside" // a certificate that another authority issued
 )
 
 // State is where a request stands; see the package's documentation.
@@ -75,8 +76,9 @@ type Action struct {
 	// it is of an authority of ours and not on record, since the database came from a
 	// backup. "" otherwise.
 	Lost      string `json:"lost,omitempty"`
-	CSRDigest string `json:"csr_digest"` // SHA-256 of the request in DER
-	KeyCode   string `json:"key_code"`   // of the new key
+	CSRDigest string `json:"csr_digest"`          // SHA-256 of the request in DER, or of the certificate that was issued elsewhere
+	KeyCode   string `json:"key_code"`            // of the new key
+	Authority string `json:"authority,omitempty"` // fingerprint of who issued the certificate, when it was issued elsewhere
 }
 
 // Bytes are the action's canonical bytes: encoding/json writes members in the

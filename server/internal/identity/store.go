@@ -17,9 +17,9 @@ type Request struct {
 	DeviceID    string    `bun:"device_id"`
 	Kind        Kind      `bun:"kind"`
 	State       State     `bun:"state"`
-	CSR         []byte    `bun:"csr,nullzero:false"` // empty when nobody had to decide
+	CSR         []byte    `bun:"csr,nullzero:false"` // empty when nobody had to decide; of kind Outside, the certificate
 	CSRDigest   string    `bun:"csr_digest"`
-	KeyDigest   string    `bun:"key_digest"`
+	KeyDigest   string    `bun:"key_digest"` // of kind Outside its own id: a key may come with several certificates
 	KeyCode     string    `bun:"key_code"`
 	SignedBy    string    `bun:"signed_by"`   // fingerprint of the certificate whose key signed
 	Lost        string    `bun:"lost"`        // fingerprint of the one that did, in place of that on record: a restore forgot it
@@ -30,6 +30,7 @@ type Request struct {
 	CreatedAt   db.Micros `bun:"created_at"`
 	ExpiresAt   db.Micros `bun:"expires_at"`
 	DecidedAt   db.Micros `bun:"decided_at"`
+	AuthorityID string    `bun:"authority_id"` // of kind Outside: who issued the certificate
 }
 
 // isOpen says which requests are, in the very words of the partial indexes: SQLite
@@ -75,6 +76,13 @@ func one(sel *bun.SelectQuery, none error) func(context.Context) (*Request, erro
 		}
 		return r, err
 	}
+}
+
+// RejectedSince reports whether a certificate that was issued elsewhere was rejected
+// for a device since a time.
+func RejectedSince(ctx context.Context, q bun.IDB, deviceID, fingerprint string, since db.Micros) (bool, error) {
+	return q.NewSelect().Model((*Request)(nil)).
+		Where("device_id = ? AND authority_id <> '' AND csr_digest = ? AND state = ? AND decided_at > ?", deviceID, fingerprint, Rejected, since).Exists(ctx)
 }
 
 // Meet reads what stands in the way of new requests: those with the same ids, by

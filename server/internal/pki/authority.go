@@ -216,7 +216,7 @@ func (s *Service) Load(ctx context.Context) error {
 	var tell []authority
 	lost := map[string]error{}
 	for _, row := range rows {
-		if row.State == Requested || row.State == Dropped {
+		if row.State == Requested || row.State == Dropped || row.State == Outside {
 			continue
 		}
 		cert, err := x509.ParseCertificate(row.Certificate)

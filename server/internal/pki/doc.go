@@ -13,6 +13,9 @@
 // ones are active at once; later ones are published first, so that devices learn of
 // them before they meet what they issue.
 //
+// An authority that is not ours may be on record too (Outside), for the certificates
+// of devices that it issued: it is in none of these states.
+//
 // Which certificates are revoked is told to others by lists (Lists) and by answers
 // (Responder), for each authority that is believed. Both say what the inventory says,
 // are signed outside of any transaction, and are checked before they leave. While

@@ -31,7 +31,7 @@ type authorityRow struct {
 	Certificate []byte     `bun:"certificate,nullzero:false"`
 	PublicKey   []byte     `bun:"public_key"`
 	KEKID       string     `bun:"kek_id"`
-	SealedKey   []byte     `bun:"sealed_key"`
+	SealedKey   []byte     `bun:"sealed_key,nullzero:false"` // of an authority that is not ours, empty
 	CreatedAt   db.Micros  `bun:"created_at"`
 }
 
@@ -170,6 +170,7 @@ const (
 	Superseded = "superseded" // the device uses another
 	Unused     = "unused"     // it was not used in time
 	Restored   = "restored"   // the database came from a backup
+	Elsewhere  = "elsewhere"  // the authority that issued it, which is not ours, says so
 )
 
 // Keep leaves a device one certificate: every other is revoked as superseded, for

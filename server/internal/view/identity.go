@@ -17,20 +17,22 @@ import (
 // IdentityRequest is a device's wish for another key, with exactly what is
 // approved where a person decides.
 type IdentityRequest struct {
-	RequestID string    `json:"request_id"`
-	DeviceID  string    `json:"device_id"`
-	Name      string    `json:"name,omitempty"`
-	Kind      string    `json:"kind"` // renewal or recovery
-	State     string    `json:"state"`
-	KeyCode   string    `json:"key_code"`          // of the new key
-	Digest    string    `json:"digest,omitempty"`  // what a decision must name
-	SignedBy  string    `json:"signed_by"`         // fingerprint of the certificate whose key signed
-	Lost      string    `json:"lost,omitempty"`    // fingerprint of the one that signed in its place, which a restore forgot
-	ExpiredAt db.Micros `json:"certificate_ended"` // its last second
-	Source    string    `json:"source"`
-	Reason    string    `json:"reason,omitempty"`
-	CreatedAt db.Micros `json:"created_at"`
-	ExpiresAt db.Micros `json:"expires_at"`
+	RequestID   string    `json:"request_id"`
+	DeviceID    string    `json:"device_id"`
+	Name        string    `json:"name,omitempty"`
+	Kind        string    `json:"kind"` // renewal, recovery, or outside: a certificate that another authority issued
+	State       string    `json:"state"`
+	KeyCode     string    `json:"key_code"`              // of the new key
+	Digest      string    `json:"digest,omitempty"`      // what a decision must name
+	SignedBy    string    `json:"signed_by"`             // fingerprint of the certificate whose key signed
+	Lost        string    `json:"lost,omitempty"`        // fingerprint of the one that signed in its place, which a restore forgot
+	ExpiredAt   db.Micros `json:"certificate_ended"`     // its last second
+	Authority   string    `json:"authority,omitempty"`   // of kind outside: fingerprint of who issued the certificate
+	Certificate string    `json:"certificate,omitempty"` // and of the certificate
+	Source      string    `json:"source"`
+	Reason      string    `json:"reason,omitempty"`
+	CreatedAt   db.Micros `json:"created_at"`
+	ExpiresAt   db.Micros `json:"expires_at"`
 }
 
 type identityRow struct {
@@ -102,6 +104,9 @@ func (r *identityRow) view() IdentityRequest {
 	var action identity.Action
 	if len(r.Action) > 0 && approval.Digest(r.Action) == r.Digest && json.Unmarshal(r.Action, &action) == nil {
 		v.DeviceID, v.KeyCode, v.Kind, v.SignedBy, v.Lost = action.DeviceID, action.KeyCode, string(action.Kind), action.SignedBy, action.Lost
+		if action.Authority != "" {
+			v.Authority, v.Certificate = action.Authority, action.CSRDigest
+		}
 	}
 	return v
 }

@@ -111,7 +111,9 @@ type Review struct {
 	Sensitive    bool              `json:"sensitive"`
 	Facts        map[string]string `json:"facts"` // self-reported
 	Source       string            `json:"source"`
-	TokenID      string            `json:"token_id"`
+	TokenID      string            `json:"token_id,omitempty"`    // none of a certificate that another authority issued
+	Authority    string            `json:"authority,omitempty"`   // fingerprint of that authority
+	Certificate  string            `json:"certificate,omitempty"` // and of the certificate
 	Reason       string            `json:"reason,omitempty"`
 	CreatedAt    db.Micros         `json:"created_at"`
 	ExpiresAt    db.Micros         `json:"expires_at"`
@@ -199,6 +201,9 @@ func (r *reviewRow) review() Review {
 	if len(r.Action) > 0 && approval.Digest(r.Action) == r.Digest && json.Unmarshal(r.Action, &action) == nil {
 		v.DeviceID, v.KeyCode = action.DeviceID, action.KeyCode
 		v.Name, v.Owner, v.Sensitive = action.Name, action.Owner, action.Sensitive
+		if action.Authority != "" {
+			v.Authority, v.Certificate = action.Authority, action.CSRDigest
+		}
 		if action.Labels != nil {
 			v.Labels = action.Labels
 		}
