@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -284,9 +285,7 @@ func (s *smoke) ask(ctx context.Context, client *http.Client, method, path strin
 	if err != nil {
 		return 0, nil, err
 	}
-	for name, values := range header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, header)
 	if len(body) > 0 {
 		r.Header.Set("Content-Type", "application/json")
 	}

@@ -205,10 +205,11 @@ func (f *front) write() (changed bool, err error) {
 		}
 		lists = append(lists, list)
 	}
-	of := certs.Fingerprint(pair.Certificate[0])
+	parts := []string{certs.Fingerprint(pair.Certificate[0])}
 	for _, l := range lists {
-		of += " " + l.Fingerprint + " " + l.Tag
+		parts = append(parts, l.Fingerprint, l.Tag)
 	}
+	of := strings.Join(parts, " ")
 	if of == f.written {
 		return false, nil
 	}

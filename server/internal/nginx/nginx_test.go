@@ -228,7 +228,16 @@ func TestWhatIsNotInOrderIsNotTakenOver(t *testing.T) {
 		}
 	}
 	w.write(good)
+	later := *good
+	later.Lists = []*x509.RevocationList{good.Lists[0], w.list(w.device, time.Hour, 7, 8)}
+	files, err := later.files()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, spoil := range map[string]func(path string) error{
+		"one of another time": func(path string) error {
+			return os.WriteFile(filepath.Join(filepath.Dir(path), ListsFile), files[ListsFile], 0o600)
+		},
 		"a byte changed": func(path string) error { return os.WriteFile(path, []byte(before[PairFile][1:]), 0o600) },
 		"a link": func(path string) error {
 			if err := os.Rename(path, path+"2"); err != nil {

@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -167,7 +168,7 @@ func bracketed(names []string) []string {
 // would end it.
 func problem(status int, code, title string) (string, error) {
 	body, err := json.Marshal(protocol.Problem{Type: protocol.ProblemType + code, Title: title, Status: status, Code: protocol.Code(code)})
-	if err == nil && strings.ContainsAny(string(body), `'$\`) {
+	if err == nil && bytes.ContainsAny(body, `'$\`) {
 		err = errors.New("a problem has a character that means something to NGINX")
 	}
 	return string(body), err

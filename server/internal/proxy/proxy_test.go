@@ -75,7 +75,7 @@ func word1(verify string, more ...string) http.Header {
 	h.Set(HeaderSecret, secret)
 	h.Set(HeaderAddress, "192.0.2.7")
 	if verify != "" {
-		h.Set(HeaderVerify, verify)
+		h[http.CanonicalHeaderKey(HeaderVerify)] = []string{verify}
 	}
 	for i := 0; i < len(more); i += 2 {
 		h.Add(more[i], more[i+1])

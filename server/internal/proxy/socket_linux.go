@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -67,7 +68,11 @@ func (s *socket) Accept() (net.Conn, error) {
 }
 
 func peerUser(c net.Conn) (uint32, error) {
-	raw, err := c.(*net.UnixConn).SyscallConn()
+	own, ok := c.(*net.UnixConn)
+	if !ok {
+		return 0, errors.New("not a Unix socket")
+	}
+	raw, err := own.SyscallConn()
 	if err != nil {
 		return 0, err
 	}

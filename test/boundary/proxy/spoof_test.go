@@ -339,9 +339,9 @@ func TestAnotherUsersNGINXIsNotTheProxy(t *testing.T) {
 	d := w.Enroll("edge-1", w.operator.EnrollToken(1), w.reviewer)
 	d.MustBeat()
 	dir := filepath.Join(w.dir, "other")
-	w.must(os.Mkdir(dir, 0o755)) //nolint:gosec // G301: NGINX's workers are another user
+	w.must(os.Mkdir(dir, 0o755))
 	other := freePort(t)
-	w.must(os.Mkdir(filepath.Join(dir, "sites"), 0o755)) //nolint:gosec // G301: as above
+	w.must(os.Mkdir(filepath.Join(dir, "sites"), 0o755))
 	conf, err := os.ReadFile(filepath.Join(w.dir, "sites", "sentinel.conf"))
 	w.must(err)
 	conf = bytes.ReplaceAll(conf, []byte(w.machines), []byte(other))

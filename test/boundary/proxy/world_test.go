@@ -93,7 +93,7 @@ func newWorld(t *testing.T, o options) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(w.dir) })
-	w.must(os.Chmod(w.dir, 0o755)) //nolint:gosec // G302: NGINX's workers are another user
+	w.must(os.Chmod(w.dir, 0o755))
 	w.settings = map[string]string{
 		"SENTINEL_TRUST_PROXY_CERT_HEADERS": "true", "SENTINEL_MACHINE_URL": "https://localhost:" + port(t, w.machines), "SENTINEL_HEARTBEAT_INTERVAL": "1s",
 		"SENTINEL_PROXY_LISTEN": "unix:" + w.dir + "/machines.sock", "SENTINEL_PROXY_PEOPLE_LISTEN": "unix:" + w.dir + "/people.sock", "SENTINEL_PROXY_USERS": w.user,
@@ -137,7 +137,7 @@ func (w *world) startNGINX(conf, user string) {
 		}
 		as = "user " + user + " " + group + ";\n"
 	}
-	w.must(os.MkdirAll(filepath.Join(dir, "sites"), 0o755)) //nolint:gosec // G301: as above
+	w.must(os.MkdirAll(filepath.Join(dir, "sites"), 0o755))
 	var temporary strings.Builder
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		fmt.Fprintf(&temporary, "  %s_temp_path %s/%s;\n", kind, dir, kind)
@@ -371,7 +371,7 @@ type answer struct {
 }
 
 // byServer says whether the server itself answered: all of its answers have an id.
-func (a answer) byServer() bool { return a.header.Get("X-Request-Id") != "" }
+func (a answer) byServer() bool { return a.header.Get("X-Request-ID") != "" }
 
 // caller is a client of NGINX's side for devices, with a certificate or none.
 func (w *world) caller(pair *tls.Certificate) *http.Client {
