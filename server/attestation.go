@@ -202,7 +202,7 @@ func takeValues(c *cobra.Command, api *client, device, registers string, into ma
 		return notFound(err, "device with evidence", device, "device list")
 	}
 	wanted := map[string]bool{}
-	for _, r := range strings.Split(registers, ",") {
+	for r := range strings.SplitSeq(registers, ",") {
 		if r = strings.TrimSpace(r); r != "" {
 			wanted[r] = false
 		}

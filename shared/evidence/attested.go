@@ -73,10 +73,10 @@ func (r *reader) attest(tag uint16) (data []byte, resets uint32, ok bool) {
 	ok = r.u32() == generated && r.u16() == tag
 	r.sized() // the qualified name of the key that signed: the signature says it better
 	data = r.sized()
-	r.u64() // the clock
+	r.take(8) // the clock
 	resets = r.u32()
 	r.u32()        // restarts
 	safe := r.u8() // whether the clock may have gone back: yes or no
-	r.u64()        // the firmware's version
+	r.take(8)      // the firmware's version
 	return data, resets, ok && safe <= 1 && !r.bad
 }

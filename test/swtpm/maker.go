@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -112,7 +113,7 @@ func (s *TPM) By(m *Maker) *TPM {
 		certificate = m.Endorse(public)
 	})
 	const index, chunk = tpm2.TPMHandle(0x01c00002), 512
-	padded := append(certificate, make([]byte, 16)...) // some makers leave room
+	padded := slices.Concat(certificate, make([]byte, 16)) // some makers leave room
 	define := tpm2.NVDefineSpace{AuthHandle: tpm2.TPMRHPlatform, PublicInfo: tpm2.New2B(tpm2.TPMSNVPublic{
 		NVIndex: index, NameAlg: tpm2.TPMAlgSHA256, DataSize: uint16(len(padded)),
 		Attributes: tpm2.TPMANV{PPWrite: true, PPRead: true, OwnerRead: true, AuthRead: true, NoDA: true, PlatformCreate: true, NT: tpm2.TPMNTOrdinary},

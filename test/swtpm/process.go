@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -86,5 +87,5 @@ func (s *TPM) Send(command []byte) ([]byte, error) {
 	if _, err := io.ReadFull(c, rest); err != nil {
 		return nil, err
 	}
-	return append(head, rest...), nil
+	return slices.Concat(head, rest), nil
 }

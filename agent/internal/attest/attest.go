@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -88,7 +89,9 @@ func (a *Attester) Round(ctx context.Context) time.Duration {
 	}
 	a.failures = 0
 	again := min(max(time.Duration(result.AgainSeconds)*time.Second, againLeast), againMost)
-	a.tell(ctx, slog.LevelInfo, "the TPM's evidence was judged", "verdict", string(result.Verdict), "hardware_bound", result.HardwareBound, "reasons", words(result.Reasons))
+	said := words(result.Reasons)
+	a.Log.Log(ctx, a.news(slog.LevelInfo, fmt.Sprint(result.Verdict, result.HardwareBound, said)), "the TPM's evidence was judged",
+		"verdict", string(result.Verdict), "hardware_bound", result.HardwareBound, "reasons", said)
 	return again - time.Duration(a.Random()*float64(again/10)) // earlier, so that it does not run out
 }
 
@@ -169,29 +172,25 @@ func (a *Attester) failed(ctx context.Context, err error) time.Duration {
 	if errors.Is(err, tpm.ErrNone) || errors.Is(err, tpm.ErrNoCertificate) {
 		wait = longest
 	}
-	a.tell(ctx, level, "no evidence of the TPM was brought", "error", err.Error())
+	a.Log.Log(ctx, a.news(level, err.Error()), "no evidence of the TPM was brought", "error", err.Error())
 	return max(wait-time.Duration(a.Random()*float64(wait/5)), retryAfter)
 }
 
-// tell logs what is not the same as before.
-func (a *Attester) tell(ctx context.Context, level slog.Level, message string, args ...any) {
-	text := fmt.Sprint(append([]any{message}, args...)...)
+// news is the level at which something is logged: what is the same as before is none.
+func (a *Attester) news(level slog.Level, text string) slog.Level {
 	if text == a.told {
-		level = slog.LevelDebug
+		return slog.LevelDebug
 	}
 	a.told = text
-	a.Log.Log(ctx, level, message, args...)
+	return level
 }
 
 func words(reasons []protocol.AttestationReason) string {
-	text := ""
+	texts := make([]string, len(reasons))
 	for i, r := range reasons {
-		if i > 0 {
-			text += "; "
-		}
-		text += r.Text
+		texts[i] = r.Text
 	}
-	return text
+	return strings.Join(texts, "; ")
 }
 
 // Before adds nothing to a heartbeat. It is part of link.Party.

@@ -3,6 +3,7 @@ package tpm
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/google/go-tpm/tpm2"
@@ -72,8 +73,8 @@ func (t *TPM) within(f func(s *session) error) (err error) {
 		return fmt.Errorf("%w: %w", ErrNone, err)
 	}
 	defer func() {
-		for i := len(s.loaded) - 1; i >= 0; i-- {
-			_, flushErr := tpm2.FlushContext{FlushHandle: s.loaded[i]}.Execute(s.tpm)
+		for _, h := range slices.Backward(s.loaded) {
+			_, flushErr := tpm2.FlushContext{FlushHandle: h}.Execute(s.tpm)
 			err = errors.Join(err, flushErr)
 		}
 		_ = s.tpm.Close()

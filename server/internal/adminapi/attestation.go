@@ -59,7 +59,7 @@ type proposeIn struct {
 		Label          string              `json:"label,omitempty" maxLength:"300" doc:"key=value: for devices with this label; for all otherwise."`
 		Values         map[string][]string `json:"values" minProperties:"1" maxProperties:"24" doc:"Values that are good, in hex, by the register's number, of the SHA-256 bank."`
 		HardwareBound  bool                `json:"hardware_bound,omitempty" doc:"The TPM must hold the key of the device's certificate."`
-		NotBefore      time.Time           `json:"not_before,omitempty" doc:"Now, if left out."`
+		NotBefore      *time.Time          `json:"not_before,omitempty" doc:"Now, if left out."`
 		NotAfter       time.Time           `json:"not_after"`
 		OverlapSeconds int64               `json:"overlap_seconds,omitempty" minimum:"0" doc:"How long earlier versions go on."`
 		CauseKind      string              `json:"cause_kind" enum:"first-look,system-update,firmware-update,configuration,hardware,incident"`
@@ -73,8 +73,11 @@ type proposeOut struct{ Body *flow.ProposedBaseline }
 func (a *API) proposeBaseline(ctx context.Context, in *proposeIn) (*proposeOut, error) {
 	b := &in.Body
 	p := attestation.Proposal{
-		Name: b.Name, Label: b.Label, Values: map[int][]string{}, HardwareBound: b.HardwareBound, NotBefore: b.NotBefore, NotAfter: b.NotAfter,
+		Name: b.Name, Label: b.Label, Values: map[int][]string{}, HardwareBound: b.HardwareBound, NotAfter: b.NotAfter,
 		OverlapSeconds: b.OverlapSeconds, Cause: attestation.Cause{Kind: b.CauseKind, Ref: b.CauseRef, Text: b.CauseText},
+	}
+	if b.NotBefore != nil {
+		p.NotBefore = *b.NotBefore
 	}
 	for _, text := range slices.Sorted(maps.Keys(b.Values)) {
 		n, err := strconv.Atoi(text)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/x509"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -197,7 +198,7 @@ func TestOnlyAMakerThatIsBelievedVouches(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if _, err := (*Makers)(nil).Judge(good, nil, noon); err != ErrOff { //nolint:errorlint // exactly that
+	if _, err := (*Makers)(nil).Judge(good, nil, noon); !errors.Is(err, ErrOff) {
 		t.Errorf("without makers: %v", err)
 	}
 	for name, dir := range map[string]string{"a directory that is not there": "/does/not/exist", "an empty directory": t.TempDir()} {
