@@ -394,7 +394,16 @@ func TestWhoMayNotHaveAnotherCertificateOpensNoReview(t *testing.T) {
 		if err := w.Introduce(t.Context(), "", "", next.identity, h, flow.ErrIdentity); !errors.Is(err, flow.ErrIdentity) {
 			t.Errorf("as another device: %v", err)
 		}
+		// What has changed since the heartbeat was judged counts, too.
+		now := next.heartbeat()
+		now.EnrollmentID = w.agent("x").enrollmentID
+		if err := w.Introduce(t.Context(), "", "", next.identity, now, device.ErrCertificate); !errors.Is(err, device.ErrEnrollment) {
+			t.Errorf("of another enrollment, meanwhile: %v", err)
+		}
 		w.must(w.Suspend(t.Context(), w.by, "edge-1", "x"))
+		if err := w.Introduce(t.Context(), "", "", next.identity, next.heartbeat(), device.ErrCertificate); !errors.Is(err, device.ErrSuspended) {
+			t.Errorf("suspended meanwhile: %v", err)
+		}
 		if err := w.knocks(&next); !errors.Is(err, device.ErrSuspended) {
 			t.Errorf("suspended: %v", err)
 		}

@@ -24,7 +24,7 @@ var (
 	ErrUnknown = errors.New("it is not known whether the certificate was revoked by its authority")
 )
 
-// FromCertificate, as the responder of the settings, takes the one that each
+// FromCertificate is the responder of the settings that stands for the one that each
 // certificate names (RFC 5280 section 4.2.2.1).
 const FromCertificate = "aia"
 

@@ -89,9 +89,11 @@ func TestAListThatCannotBeReliedOnIsRefused(t *testing.T) {
 	}
 	// The right to sign lists is the authority's own.
 	list := mute.CRL(t, 1, now, now.Add(time.Hour))
-	mute.Certificate.KeyUsage = x509.KeyUsageCertSign
-	if _, err := revocation.ReadList(list, []*x509.Certificate{mute.Certificate}, now); err == nil {
-		t.Error("an authority that may not sign lists is believed")
+	for _, usage := range []x509.KeyUsage{x509.KeyUsageCertSign, 0} {
+		mute.Certificate.KeyUsage = usage
+		if _, err := revocation.ReadList(list, []*x509.Certificate{mute.Certificate}, now); err == nil {
+			t.Errorf("an authority that may not sign lists is believed, of key usage %d", usage)
+		}
 	}
 	ends := extcatest.NewRoot(t, "Other", now, func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Second) })
 	if _, err := revocation.ReadList(ends.CRL(t, 1, now.Add(-time.Hour), now.Add(time.Hour)), []*x509.Certificate{ends.Certificate}, now); err == nil {
