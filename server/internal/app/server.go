@@ -20,6 +20,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/deviceapi"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keysapi"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/statusapi"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
@@ -136,6 +137,7 @@ func (s *Server) surfaces(own *pki.ServerCertificate) error {
 	s.people.Handle(httpkit.Route{Method: "GET", Pattern: "/metrics", Policy: httpkit.MonitoringToken}, promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
 	admins.Register(s.people)
 	statusapi.New(s.Lists, s.OCSP, s.Log, s.DB.Now).Register(s.people)
+	keysapi.New(s.Assertions, s.Log).Register(s.people)
 	s.console.Register(s.people)
 	return nil
 }
@@ -190,6 +192,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return lifecycle.Run(ctx, s.Log, s.Config.ShutdownTimeout,
 		lifecycle.Part{Name: "heartbeats", Run: s.Flow.RunHeartbeats},
 		lifecycle.Part{Name: "commands", Run: s.Flow.RunCommands},
+		lifecycle.Part{Name: "signing", Run: s.Flow.RunSigning},
 		lifecycle.Part{Name: "fleet documents", Run: s.watchDocuments},
 		lifecycle.Part{Name: "renewals", Run: s.Flow.RunRenewals},
 		lifecycle.Part{Name: "upkeep", Run: s.upkeep},

@@ -56,6 +56,8 @@ const (
 	RootPublish       = "fleet-root.publish"
 	AuthorityActivate = "authority.activate"
 	AuthorityRetire   = "authority.retire"
+	KeyPublish        = "key.publish"
+	KeyRetire         = "key.retire"
 	IssuingStop       = "issuing.stop"
 	IssuingAsk        = "issuing.ask" // to start again
 	IssuingStart      = "issuing.start"
@@ -87,6 +89,7 @@ func Actions() []string {
 		CertRenew, CertSupersede, IdentityRequest, IdentityApprove, IdentityReject, IdentityExpire,
 		CommandRequest, CommandApprove, CommandReject, CommandCancel, CommandSign, CommandResult, CommandExpire,
 		PolicyPublish, RootPublish, AuthorityActivate, AuthorityRetire,
+		KeyPublish, KeyRetire,
 		IssuingStop, IssuingAsk, IssuingStart, IssuingKeep,
 		ApprovalRequest, ApprovalVote, ApprovalVoid, ApprovalExpire,
 		ApprovalExecute, ApprovalRefuse, QuorumRaise, QuorumLower,

@@ -17,11 +17,13 @@ import (
 var checks = map[string]func(string) *fault{
 	"database-url": checkDatabaseURL,
 	"https-url":    checkHTTPSURL,
+	"key-source":   checkKeySource,
 	"listen":       checkListen,
 	"names":        checkNames,
 	"origins":      checkOrigins,
 	"path":         checkPath,
 	"roles":        checkRoles,
+	"some-source":  checkSomeKeySource,
 	"title":        checkTitle,
 	"trust-domain": checkTrustDomain,
 	"url":          checkURL,

@@ -31,7 +31,7 @@ type authorityRow struct {
 	Certificate []byte     `bun:"certificate,nullzero:false"`
 	PublicKey   []byte     `bun:"public_key"`
 	KEKID       string     `bun:"kek_id"`
-	SealedKey   []byte     `bun:"sealed_key"`
+	SealedKey   []byte     `bun:"sealed_key,nullzero:false"`
 	CreatedAt   db.Micros  `bun:"created_at"`
 }
 
@@ -77,6 +77,12 @@ func statesOf(rows []authorityRow) string {
 func insertAuthority(ctx context.Context, tx db.Tx, row *authorityRow) error {
 	_, err := tx.NewInsert().Model(row).Exec(ctx)
 	return err
+}
+
+// rekeyRequested gives an authority that nobody signed another key.
+func rekeyRequested(ctx context.Context, tx db.Tx, row *authorityRow) error {
+	return db.One(tx.NewUpdate().Model(row).Column("public_key", "kek_id", "sealed_key").
+		Where("id = ? AND state = ?", row.ID, Requested).Exec(ctx))
 }
 
 // certify gives a requested authority its certificate, and the state that comes
