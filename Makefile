@@ -48,6 +48,10 @@ build: ## build bin/sentinel-server and bin/sentinel-agent
 	$(BUILD) -o bin/sentinel-server ./server
 	$(BUILD) -o bin/sentinel-agent ./agent
 
+.PHONY: pkcs11
+pkcs11: ## build bin/sentinel-pkcs11, the signer for hardware security modules; needs a C compiler
+	$(patsubst CGO_ENABLED=0,CGO_ENABLED=1,$(BUILD)) -o bin/sentinel-pkcs11 ./pkcs11
+
 .PHONY: fleetsim
 fleetsim: ## build bin/fleetsim, which simulates a fleet of devices; bin/fleetsim --help
 	$(BUILD) -o bin/fleetsim ./agent/fleetsim
@@ -78,6 +82,11 @@ test-heavy: ## run the heavy suites; HEAVY_ROUNDS=N says how long
 test-boundary: ## put a real NGINX before the server and attack it, and let OpenSSL and NSS judge its certificates; installs them
 	test/postgres/ensure judges nginx
 	go test -count=1 -tags boundary -timeout 5m ./test/boundary/...
+
+.PHONY: test-signers
+test-signers: ## have the server sign with keys that lie in a SoftHSM; installs it
+	test/postgres/ensure compiler softhsm judges
+	go test -count=1 -tags signers -timeout 5m ./test/signers
 
 .PHONY: test-browser
 test-browser: ## drive the console in a real Chromium; pictures stay in dist/screenshots
@@ -123,6 +132,7 @@ vet: ## run go vet, for Linux and for Windows
 	go vet -tags browser ./test/browser
 	go vet -tags failpoints ./shared/failpoint
 	go vet -tags boundary ./test/boundary/...
+	go vet -tags signers ./test/signers
 	GOOS=windows go vet ./agent/... ./server/... ./shared/...
 
 .PHONY: lint
@@ -171,4 +181,4 @@ ci: ## run everything that CI runs
 
 .PHONY: clean
 clean: ## remove what was built (bin/tools stays)
-	rm -rf dist bin/generated bin/sentinel-server bin/sentinel-agent bin/fleetsim coverage.*
+	rm -rf dist bin/generated bin/sentinel-server bin/sentinel-agent bin/sentinel-pkcs11 bin/fleetsim coverage.*

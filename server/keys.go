@@ -24,7 +24,7 @@ const maxCeremonyFile = 256 << 10
 
 func (p *program) keysCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "keys", GroupID: "host", Short: "Found the fleet with keys that the server never sees",
+		Use: "keys", GroupID: "host", Short: "Found the fleet, and make, list, change and end keys",
 		Long: `The fleet's own keys (root, policy, certificate root) decide what devices believe.
 In a trial the server makes them itself. Elsewhere they are made on another machine:
 
@@ -41,9 +41,14 @@ Issuing authorities are changed the same way, and then activated:
   3. keys install rotation.json
   4. keys activate device, and keys activate server once every device knows the new fleet root
 
-A trial does it with one command: keys rotate.`,
+A trial does it with one command: keys rotate.
+
+Keys of other purposes are in files or behind programs that sign, as the settings say
+(SENTINEL_SIGNER_...): generate makes a file, check tries what is configured, list shows
+where each key stands, rotate PURPOSE and retire PURPOSE change and end them.`,
 	}
 	c.AddCommand(p.keysRequest(), p.keysCeremony(), p.keysInstall(), p.keysActivate(), p.keysRotate(), p.keysShow(), p.keysReseal())
+	c.AddCommand(p.keysGenerate(), p.keysList(), p.keysCheck(), p.keysRetire())
 	return c
 }
 
@@ -79,6 +84,7 @@ func (p *program) keysCeremony() *cobra.Command {
 	var in, dir, out, roots string
 	var rotate bool
 	var drop []string
+	var elsewhere ownersKeys
 	c := &cobra.Command{
 		Use: "ceremony", Short: "Make the fleet's keys and sign the server's request; needs no server and no network",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -89,13 +95,17 @@ func (p *program) keysCeremony() *cobra.Command {
 			if _, err := os.Lstat(out); err == nil {
 				return fmt.Errorf("%s stands there already; choose another --out", out)
 			}
+			keys, err := elsewhere.open(c)
+			if err != nil {
+				return err
+			}
 			if rotate {
-				return p.holdRotation(c, request, dir, roots, out, drop)
+				return p.holdRotation(c, request, dir, keys, roots, out, drop)
 			}
 			if len(drop) > 0 {
 				return usageError{errors.New("--drop goes with --rotate")}
 			}
-			owner, err := ceremony.NewOwner(dir)
+			owner, err := ceremony.NewOwnerWith(dir, keys)
 			if err != nil {
 				return err
 			}
@@ -117,6 +127,7 @@ func (p *program) keysCeremony() *cobra.Command {
 	c.Flags().StringVar(&in, "request", "request.json", "file made by: keys request")
 	c.Flags().StringVar(&dir, "dir", "fleet-keys", "directory for the new keys; with --rotate, of the keys that are there")
 	c.Flags().StringVar(&out, "out", "founding.json", "file to write")
+	elsewhere.flags(c)
 	c.Flags().BoolVar(&rotate, "rotate", false, "sign the next fleet root with the keys that are there")
 	c.Flags().StringVar(&roots, "roots", "roots.json", "with --rotate: file made by: keys request --rotate")
 	c.Flags().StringArrayVar(&drop, "drop", nil, "with --rotate: fingerprint of a retired authority to name no more (see: keys show); may be given several times")

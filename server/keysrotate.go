@@ -61,12 +61,12 @@ func (p *program) requestRotation(c *cobra.Command, core *app.Core, word, out, r
 	return nil
 }
 
-func (p *program) holdRotation(c *cobra.Command, request ceremony.Request, dir, roots, out string, drop []string) error {
+func (p *program) holdRotation(c *cobra.Command, request ceremony.Request, dir string, keys ceremony.Keys, roots, out string, drop []string) error {
 	var file rootsFile
 	if err := readJSON(roots, &file); err != nil {
 		return err
 	}
-	owner, err := ceremony.LoadOwner(dir)
+	owner, err := ceremony.LoadOwnerWith(dir, keys)
 	if err != nil {
 		return fmt.Errorf("%w; name the directory of the first ceremony with --dir", err)
 	}
@@ -139,9 +139,13 @@ func (p *program) keysActivate() *cobra.Command {
 func (p *program) keysRotate() *cobra.Command {
 	var force bool
 	var drop []string
+	var out string
 	c := &cobra.Command{
-		Use: "rotate [device|server|both|none]", Short: "In a trial: do all steps of a change of authorities", Args: cobra.MaximumNArgs(1),
-		Long: `rotate has the trial's own keys sign new issuing authorities, installs the fleet
+		Use: "rotate [device|server|both|none|PURPOSE]", Short: "Change the keys of a purpose; in a trial, do all steps of a change of authorities", Args: cobra.MaximumNArgs(1),
+		Long: `rotate command, trust-assertion or workload-assertion goes one step on the way from the
+key before to the one that the settings name now, and says what is next.
+
+rotate device, server, both or none is for trials: it has the trial's own keys sign new issuing authorities, installs the fleet
 root that names them, and activates those that can be: the server's own is left
 published while devices do not know the new fleet root; then run
 sentinel-server keys activate server.`,
@@ -149,6 +153,9 @@ sentinel-server keys activate server.`,
 			word := "both"
 			if len(args) > 0 {
 				word = args[0]
+			}
+			if purpose, err := purposeOf(word); err == nil {
+				return p.withCore(func(c *cobra.Command, core *app.Core) error { return p.rotateDocumentKey(c, core, purpose, out) })(c, nil)
 			}
 			kinds, err := kindsOf(word)
 			if err != nil {
@@ -161,6 +168,7 @@ sentinel-server keys activate server.`,
 	}
 	c.Flags().BoolVar(&force, "force", false, "leave devices behind that do not know the new fleet root or go by a dropped authority")
 	c.Flags().StringArrayVar(&drop, "drop", nil, "fingerprint of a retired authority to name no more (see: keys show); may be given several times")
+	c.Flags().StringVar(&out, "out", "", "with command: directory to write the public keys to")
 	return c
 }
 

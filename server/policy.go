@@ -17,7 +17,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keyfile"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
@@ -379,7 +378,7 @@ func (p *program) policySign() *cobra.Command {
 			if err := f.bundle.Check(); err != nil {
 				return fmt.Errorf("%s: %w; build it again", args[0], err)
 			}
-			key, err := keyfile.Load(keyPath)
+			key, err := ownersKey(c, signing.PurposePolicyBundle, keyPath)
 			if err != nil {
 				return err
 			}
@@ -410,7 +409,7 @@ func (p *program) policySign() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().StringVar(&keyPath, "key", "", "file of the policy key (policy.key of the ceremony)")
+	c.Flags().StringVar(&keyPath, "key", "", "file of the policy key (policy.key of the ceremony), or exec:PROGRAM for a program that signs")
 	c.Flags().StringVar(&out, "out", "", "file to write")
 	c.Flags().StringVar(&base, "base", "", "signed bundle to show the difference to; a draft has its own")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")

@@ -13,6 +13,13 @@ const noFollow = 0
 
 func exposed(os.FileInfo) bool { return false }
 
+func changeable(os.FileInfo) bool { return false }
+
+func ownedBy(os.FileInfo, []int) bool { return true }
+
+// OwnerOf tells of no user here.
+func OwnerOf(string) (uid int, ok bool) { return 0, false }
+
 // syncDir has nothing to do: a directory cannot be flushed here, and NTFS
 // journals the rename.
 func syncDir(string) error { return nil }

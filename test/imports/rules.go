@@ -18,6 +18,7 @@ type layer int
 
 const (
 	foundation layer = iota // what everything else stands on
+	keys                    // where private keys are, as the settings say
 	records                 // audit and jobs, written in the same transaction as the act
 	authority               // who acts, and what the fleet's owner signs
 	domain
@@ -32,11 +33,12 @@ const (
 // layers places the rooms of server/internal; every other room is a domain.
 var layers = map[string]layer{
 	"config": foundation, "db": foundation, "keyfile": foundation, "seal": foundation, "status": foundation,
-	"audit": records, "jobs": records,
+	"keysource": keys,
+	"audit":     records, "jobs": records,
 	"authz": authority, "ceremony": authority,
 	"flow": spanning, "view": spanning,
 	"httpkit": kit, "proxy": kit, "fetch": kit,
-	"deviceapi": surface, "adminapi": surface, "workloadapi": surface, "dashboard": surface, "statusapi": surface,
+	"deviceapi": surface, "adminapi": surface, "workloadapi": surface, "dashboard": surface, "statusapi": surface, "keysapi": surface,
 	"profile": checks,
 	"app":     composition,
 }

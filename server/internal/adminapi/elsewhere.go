@@ -33,6 +33,7 @@ var otherRoutes = []elsewhere{
 	{http.MethodGet, "/crl/{name}", "crl", "A revocation list in DER: root.crl, device.crl or server.crl for the authority that issues now, or the fingerprint of an authority's certificate and .crl", httpkit.Anonymous.String(), nil, nil, http.StatusOK},
 	{http.MethodPost, "/ocsp", "ocsp-post", "An OCSP request in DER, as application/ocsp-request, about a certificate of any authority that is believed", httpkit.Anonymous.String(), nil, nil, http.StatusOK},
 	{http.MethodGet, "/ocsp/{request...}", "ocsp-get", "An OCSP request in the path: base64 of its DER, escaped for a URL", httpkit.Anonymous.String(), nil, nil, http.StatusOK},
+	{http.MethodGet, "/.well-known/{purpose}/jwks.json", "jwks", "The public keys of trust-assertion or workload-assertion as a JWK set (RFC 7517): those that sign now, are to sign next, or signed what may still be valid", httpkit.Anonymous.String(), nil, nil, http.StatusOK},
 	{http.MethodGet, "/metrics", "metrics", "Prometheus metrics, with the monitoring token as bearer token", httpkit.MonitoringToken.String(), nil, nil, http.StatusOK},
 }
 

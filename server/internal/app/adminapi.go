@@ -58,7 +58,7 @@ func (r reads) Commands(ctx context.Context, f view.CommandFilter) ([]view.Comma
 func (r reads) Command(ctx context.Context, id string) (*view.Command, error) {
 	c, err := view.CommandPage(ctx, r.core.DB.Read(), id)
 	if err == nil && c.State == string(command.Unsigned) && c.Ending == "" {
-		if err := r.CommandKey(); err != nil {
+		if err := r.CommandKey(ctx); err != nil {
 			c.WaitsFor = err.Error()
 		}
 	}

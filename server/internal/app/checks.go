@@ -94,8 +94,8 @@ func (c *Core) bundleLasts(context.Context) error {
 }
 
 // canCommand warns: everything but commands works without the key.
-func (c *Core) canCommand(context.Context) error {
-	if err := c.Flow.CommandKey(); errors.Is(err, flow.ErrCommandKey) {
+func (c *Core) canCommand(ctx context.Context) error {
+	if err := c.Flow.CommandKey(ctx); errors.Is(err, flow.ErrCommandKey) {
 		return health.WarningError(err.Error())
 	}
 	return nil

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/assertion"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/ceremony"
@@ -20,12 +20,11 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
-	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keyfile"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keysource"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
-	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
 // Refusals are gathered over windows of this length, of at most so many kinds.
@@ -46,6 +45,7 @@ type Core struct {
 	Outside  *db.Outside
 	Journal  *device.Journal
 	Ring     *seal.Ring
+	Keys     *keysource.Opener
 	Refusals *audit.Refusals
 	PKI      *pki.Service
 	Lists    *pki.Lists
@@ -55,6 +55,8 @@ type Core struct {
 	Admin    *admin.Service
 	Flow     *flow.Flow
 	External *External // nil: devices come with certificates of our own authority
+
+	Assertions *assertion.Service
 
 	doors int
 }
@@ -67,6 +69,14 @@ type Options struct {
 	Hooks  db.Hooks         // of simulations
 
 	CheapHashes bool // of tests; see admin.Settings
+}
+
+// now is the clock of everything that is decided.
+func (o Options) now() func() time.Time {
+	if o.Now != nil {
+		return o.Now
+	}
+	return time.Now
 }
 
 // OpenDB opens the database that the settings name, and nothing else.
@@ -166,8 +176,10 @@ func (c *Core) services(o Options) error {
 	if c.Ring, err = seal.NewRing([]byte(c.Config.SecretKey), []byte(c.Config.SecretKeyPrevious)); err != nil {
 		return err
 	}
+	c.Keys = NewKeys(o)
 	c.Refusals = audit.NewRefusals(c.DB, refusalWindow, refusalKinds)
 	c.PKI = pki.New(c.DB, c.Ring, c.Config.TrustDomain)
+	c.PKI.UseKeys(c.AuthorityKeys())
 	c.Lists = c.PKI.NewLists(pki.NewMarks(c.Config.DataDir), pki.ListSettings{Life: c.Config.CRLValidity, Every: c.Config.CRLInterval})
 	if c.OCSP, err = c.PKI.NewResponder(c.Config.OCSPValidity); err != nil {
 		return err
@@ -175,6 +187,7 @@ func (c *Core) services(o Options) error {
 	if err = c.believeExternal(); err != nil {
 		return err
 	}
+	c.Assertions = assertion.New(c.DB, c.AssertionKeys())
 	c.Policy = policy.New(c.DB)
 	c.Enroll = enroll.New(c.DB)
 	c.Enroll.OnWithdraw(func(ctx context.Context, tx db.Tx, e *enroll.Enrollment) error { return c.Flow.Withdrawn(ctx, tx, e) })
@@ -259,33 +272,11 @@ func (c *Core) foundTrial(ctx context.Context) error {
 // CeremonyRequest is what the fleet's owner must sign for this server. It makes
 // the server's issuing keys and its command key when they are missing.
 func (c *Core) CeremonyRequest(ctx context.Context, by authz.By) (ceremony.Request, error) {
-	path := filepath.Join(c.Config.DataDir, keysDir, commandKey)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return ceremony.Request{}, err
-	}
-	var key crypto.Signer
-	key, err := keyfile.Load(path)
-	if errors.Is(err, os.ErrNotExist) {
-		key, err = keyfile.NewEd25519(path)
-	}
+	key, err := c.commandKeyNow(ctx)
 	if err != nil {
-		return ceremony.Request{}, err
+		return ceremony.Request{}, fmt.Errorf("the command key: %w", err)
 	}
-	signer, err := signing.NewSigner(signing.PurposeCommand, key)
-	if err != nil {
-		return ceremony.Request{}, err
-	}
-	return flow.CeremonyRequest(ctx, c.DB, c.PKI, by, c.Config.FleetName, signer.Key())
-}
-
-// commandSigner reads the key that commands are signed with. It is read each time:
-// it changes by putting another file in its place.
-func (c *Core) commandSigner() (signing.Signer, error) {
-	key, err := keyfile.Load(filepath.Join(c.Config.DataDir, keysDir, commandKey))
-	if err != nil {
-		return nil, err
-	}
-	return signing.NewSigner(signing.PurposeCommand, key)
+	return flow.CeremonyRequest(ctx, c.DB, c.PKI, by, c.Config.FleetName, key)
 }
 
 // RotationRequest is what the fleet's owner must sign so that other authorities

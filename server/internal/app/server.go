@@ -21,6 +21,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/deviceapi"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keysapi"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/statusapi"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
@@ -155,6 +156,7 @@ func (s *Server) peopleSurface() (*peopleSurface, error) {
 	m.Handle(httpkit.Route{Method: "GET", Pattern: "/metrics", Policy: httpkit.MonitoringToken}, promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
 	admins.Register(m)
 	statusapi.New(s.Lists, s.OCSP, s.Log, s.DB.Now).Register(m)
+	keysapi.New(s.Assertions, s.Log).Register(m)
 	console.Register(m)
 	return &peopleSurface{m, console}, nil
 }
@@ -218,6 +220,7 @@ func (s *Server) Run(ctx context.Context) error {
 	parts := []lifecycle.Part{
 		{Name: "heartbeats", Run: s.Flow.RunHeartbeats},
 		{Name: "commands", Run: s.Flow.RunCommands},
+		{Name: "signing", Run: s.Flow.RunSigning},
 		{Name: "fleet documents", Run: s.watchDocuments},
 		{Name: "renewals", Run: s.Flow.RunRenewals},
 		{Name: "upkeep", Run: s.upkeep},

@@ -57,6 +57,8 @@ const (
 	RootPublish       = "fleet-root.publish"
 	AuthorityActivate = "authority.activate"
 	AuthorityRetire   = "authority.retire"
+	KeyPublish        = "key.publish"
+	KeyRetire         = "key.retire"
 	IssuingStop       = "issuing.stop"
 	IssuingAsk        = "issuing.ask" // to start again
 	IssuingStart      = "issuing.start"
@@ -94,6 +96,7 @@ func Actions() []string {
 		CertRenew, CertSupersede, IdentityRequest, IdentityApprove, IdentityReject, IdentityExpire,
 		CommandRequest, CommandApprove, CommandReject, CommandCancel, CommandSign, CommandResult, CommandExpire,
 		PolicyPublish, RootPublish, AuthorityActivate, AuthorityRetire,
+		KeyPublish, KeyRetire,
 		IssuingStop, IssuingAsk, IssuingStart, IssuingKeep,
 		AttestationResult, BaselinePropose, BaselineActivate, BaselineRefuse, BaselineRetire, TPMForget,
 		ApprovalRequest, ApprovalVote, ApprovalVoid, ApprovalExpire,

@@ -82,13 +82,31 @@ const (
 	ListFile           = "certificate-root.crl" // not secret: its last revocation list, DER
 )
 
+// Keys are those of the owner's keys that are not in files of the directory: others
+// sign with them. The ones left nil are files.
+type Keys struct{ Root, Policy, Certificates crypto.Signer }
+
+// ErrOneKey says that one key was given for two purposes.
+var ErrOneKey = errors.New("one key is given for two purposes; each has a key of its own")
+
 // NewOwner makes the owner's keys in dir, which must hold none yet.
-func NewOwner(dir string) (*Owner, error) { return ownerIn(dir, keyfile.NewEd25519, keyfile.NewP256) }
+func NewOwner(dir string) (*Owner, error) { return NewOwnerWith(dir, Keys{}) }
+
+// NewOwnerWith is NewOwner with some keys that are elsewhere.
+func NewOwnerWith(dir string, elsewhere Keys) (*Owner, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return ownerIn(dir, elsewhere, keyfile.NewEd25519, keyfile.NewP256)
+}
 
 // ResumeOwner is NewOwner for a founding that may have been broken off, before
 // anything that its keys signed was installed: those that were made are taken, the
 // others are made.
 func ResumeOwner(dir string) (*Owner, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
 	half, err := filepath.Glob(filepath.Join(dir, ".*.key-*"))
 	if err != nil {
 		return nil, err
@@ -98,7 +116,7 @@ func ResumeOwner(dir string) (*Owner, error) {
 			return nil, err
 		}
 	}
-	return ownerIn(dir, orLoad(keyfile.NewEd25519), orLoad(keyfile.NewP256))
+	return ownerIn(dir, Keys{}, orLoad(keyfile.NewEd25519), orLoad(keyfile.NewP256))
 }
 
 // orLoad takes the key that stands at a path, or makes it.
@@ -112,43 +130,52 @@ func orLoad(create func(path string) (crypto.Signer, error)) func(path string) (
 	}
 }
 
-func ownerIn(dir string, ed25519, p256 func(path string) (crypto.Signer, error)) (*Owner, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+func ownerIn(dir string, keys Keys, ed25519, p256 func(path string) (crypto.Signer, error)) (*Owner, error) {
+	for _, k := range []struct {
+		into *crypto.Signer
+		from func(path string) (crypto.Signer, error)
+		file string
+	}{
+		{&keys.Root, ed25519, RootKeyFile}, {&keys.Policy, ed25519, PolicyKeyFile}, {&keys.Certificates, p256, CertificateKeyFile},
+	} {
+		if *k.into != nil {
+			continue
+		}
+		key, err := k.from(filepath.Join(dir, k.file))
+		if err != nil {
+			return nil, err
+		}
+		*k.into = key
 	}
-	root, err := ed25519(filepath.Join(dir, RootKeyFile))
-	if err != nil {
-		return nil, err
-	}
-	policy, err := ed25519(filepath.Join(dir, PolicyKeyFile))
-	if err != nil {
-		return nil, err
-	}
-	certificates, err := p256(filepath.Join(dir, CertificateKeyFile))
-	if err != nil {
-		return nil, err
-	}
-	return newOwner(dir, root, policy, certificates)
+	return newOwner(dir, keys)
 }
 
 // LoadOwner loads the owner's keys from dir.
-func LoadOwner(dir string) (*Owner, error) {
-	var keys [3]crypto.Signer
-	for i, name := range []string{RootKeyFile, PolicyKeyFile, CertificateKeyFile} {
-		var err error
-		if keys[i], err = keyfile.Load(filepath.Join(dir, name)); err != nil {
-			return nil, fmt.Errorf("the owner's keys: %w", err)
-		}
+func LoadOwner(dir string) (*Owner, error) { return LoadOwnerWith(dir, Keys{}) }
+
+// LoadOwnerWith is LoadOwner with some keys that are elsewhere.
+func LoadOwnerWith(dir string, elsewhere Keys) (*Owner, error) {
+	owner, err := ownerIn(dir, elsewhere, keyfile.Load, keyfile.Load)
+	if err != nil {
+		return nil, fmt.Errorf("the owner's keys: %w", err)
 	}
-	return newOwner(dir, keys[0], keys[1], keys[2])
+	return owner, nil
 }
 
-func newOwner(dir string, root, policy, certificates crypto.Signer) (o *Owner, err error) {
-	o = &Owner{dir: dir, certificates: certificates}
-	if o.root, err = signing.NewSigner(signing.PurposeFleetRoot, root); err != nil {
+func newOwner(dir string, keys Keys) (o *Owner, err error) {
+	all := []crypto.Signer{keys.Root, keys.Policy, keys.Certificates}
+	for i, key := range all {
+		for _, other := range all[:i] {
+			if pub, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || pub.Equal(other.Public()) {
+				return nil, ErrOneKey
+			}
+		}
+	}
+	o = &Owner{dir: dir, certificates: keys.Certificates}
+	if o.root, err = signing.NewSigner(signing.PurposeFleetRoot, keys.Root); err != nil {
 		return nil, err
 	}
-	o.policy, err = signing.NewSigner(signing.PurposePolicyBundle, policy)
+	o.policy, err = signing.NewSigner(signing.PurposePolicyBundle, keys.Policy)
 	return o, err
 }
 

@@ -71,6 +71,12 @@ func (s setting) store(c *Config, text string) *fault {
 		*p = Profile(text)
 	case *LogFormat:
 		*p = LogFormat(text)
+	case *KeySource:
+		source, f := parseKeySource(text)
+		if f != nil {
+			return f
+		}
+		*p = source
 	case *[]string:
 		*p = splitList(text)
 	case *slog.Level:
@@ -126,6 +132,8 @@ func (s setting) text(c *Config) string {
 		return string(*p)
 	case *LogFormat:
 		return string(*p)
+	case *KeySource:
+		return p.String()
 	case *[]string:
 		return strings.Join(*p, ",")
 	case *slog.Level:

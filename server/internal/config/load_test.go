@@ -138,7 +138,7 @@ func TestAKeySetTwiceIsRefused(t *testing.T) {
 
 func TestReservedSettingsThatWereSetAreReported(t *testing.T) {
 	t.Parallel()
-	c := load(t, "SENTINEL_REQUIRE_DELIVERY_WORKER=true", "SENTINEL_DUAL_APPROVAL_RECOVERY=3", "SENTINEL_LOG_LEVEL=info", "SENTINEL_TRUST_ASSERTION_SIGNING_KEY_FILE=")
+	c := load(t, "SENTINEL_REQUIRE_DELIVERY_WORKER=true", "SENTINEL_DUAL_APPROVAL_RECOVERY=3", "SENTINEL_LOG_LEVEL=info", "SENTINEL_SIGNER_BACKUP_MANIFEST=")
 	if want := []string{"SENTINEL_DUAL_APPROVAL_RECOVERY", "SENTINEL_REQUIRE_DELIVERY_WORKER"}; !slices.Equal(c.Reserved(), want) {
 		t.Errorf("got %q", c.Reserved())
 	}

@@ -10,7 +10,7 @@ type KV struct {
 
 // Redacted lists every setting with its value in effect, in the order of the
 // description. Of a secret it says only whether it is set; of the database's URL
-// it shows host, port and database.
+// it shows host, port and database; of a program that signs not its arguments.
 func (c *Config) Redacted() []KV {
 	list := make([]KV, len(settings))
 	for i, s := range settings {
@@ -21,6 +21,9 @@ func (c *Config) Redacted() []KV {
 
 func (s setting) shown(c *Config) string {
 	value := s.text(c)
+	if source, ok := s.field(c).(*KeySource); ok {
+		value = source.Shown()
+	}
 	switch {
 	case s.secret == secretURL && value != "":
 		u, err := url.Parse(value)

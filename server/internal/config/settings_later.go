@@ -16,9 +16,8 @@ type Later struct {
 	RequireJobCoordinator    bool `env:"SENTINEL_REQUIRE_JOB_COORDINATOR" default:"false" reserved:"true" doc:"The server is ready only while a job coordinator runs."`
 	RequireCampaignScheduler bool `env:"SENTINEL_REQUIRE_CAMPAIGN_SCHEDULER" default:"false" reserved:"true" doc:"The server is ready only while a campaign scheduler runs."`
 
-	WorkloadAssertionSigningKeyFile string `env:"SENTINEL_WORKLOAD_ASSERTION_SIGNING_KEY_FILE" check:"path" example:"/etc/sentinel/keys/workload-assertion.pem" reserved:"true" doc:"The Ed25519 private key that signs workload assertions."`
-	TrustAssertionSigningKeyFile    string `env:"SENTINEL_TRUST_ASSERTION_SIGNING_KEY_FILE" check:"path" example:"/etc/sentinel/keys/trust-assertion.pem" reserved:"true" doc:"The Ed25519 private key that signs trust assertions."`
-	IncidentPolicySigningKeyFile    string `env:"SENTINEL_INCIDENT_POLICY_SIGNING_KEY_FILE" check:"path" example:"/etc/sentinel/keys/incident-policy.pem" reserved:"true" doc:"The Ed25519 private key that signs incident policy bundles."`
-	BackupManifestSigningKeyFile    string `env:"SENTINEL_BACKUP_MANIFEST_SIGNING_KEY_FILE" check:"path" example:"/etc/sentinel/keys/backup-manifest.pem" reserved:"true" doc:"The Ed25519 private key that signs backup manifests."`
-	EvidenceExportSigningKeyFile    string `env:"SENTINEL_EVIDENCE_EXPORT_SIGNING_KEY_FILE" check:"path" example:"/etc/sentinel/keys/evidence-export.pem" reserved:"true" doc:"The Ed25519 private key that signs evidence exports."`
+	SignerIncidentTemplate KeySource `env:"SENTINEL_SIGNER_INCIDENT_TEMPLATE" check:"some-source" example:"file:/etc/sentinel/keys/incident-template.key" reserved:"true" doc:"The key that signs incident policy bundles."`
+	SignerBackupManifest   KeySource `env:"SENTINEL_SIGNER_BACKUP_MANIFEST" check:"some-source" example:"file:/etc/sentinel/keys/backup-manifest.key" reserved:"true" doc:"The key that signs backup manifests."`
+	SignerEvidenceExport   KeySource `env:"SENTINEL_SIGNER_EVIDENCE_EXPORT" check:"some-source" example:"file:/etc/sentinel/keys/evidence-export.key" reserved:"true" doc:"The key that signs evidence exports."`
+	SignerAuditCheckpoint  KeySource `env:"SENTINEL_SIGNER_AUDIT_CHECKPOINT" check:"some-source" example:"file:/etc/sentinel/keys/audit-checkpoint.key" reserved:"true" doc:"The key that signs checkpoints of the audit log."`
 }

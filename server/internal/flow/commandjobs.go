@@ -31,25 +31,37 @@ var commandActor = audit.Actor{Kind: audit.System, ID: "commands"}
 // ErrCommandKey says why commands are not signed here.
 var ErrCommandKey = errors.New("commands are not signed")
 
-// RunCommands signs, queues and ends commands until ctx ends. The rows are the
-// jobs: several nodes may do it at once, and any may be killed at any time.
+// RunCommands queues and ends commands until ctx ends. The rows are the jobs: several
+// nodes may do it at once, and any may be killed at any time.
 func (f *Flow) RunCommands(ctx context.Context) error {
+	return f.commandRounds(ctx, f.wake, func(ctx context.Context) error {
+		return errors.Join(f.queueCommands(ctx), f.endCommands(ctx))
+	})
+}
+
+// RunSigning signs commands until ctx ends. It is apart from RunCommands, so that a
+// signer that takes its time holds up nothing that is signed already.
+func (f *Flow) RunSigning(ctx context.Context) error {
+	return f.commandRounds(ctx, f.wakeSigning, f.signCommands)
+}
+
+func (f *Flow) commandRounds(ctx context.Context, wake <-chan struct{}, round func(context.Context) error) error {
 	every := time.NewTicker(commandsEvery)
 	defer every.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-f.wake:
+		case <-wake:
 		case <-every.C:
 		}
-		if err := f.CommandRound(ctx); err != nil && ctx.Err() == nil {
+		if err := round(ctx); err != nil && ctx.Err() == nil {
 			f.log.ErrorContext(ctx, "work on commands failed and is tried again", "error", err)
 		}
 	}
 }
 
-// CommandRound does one round.
+// CommandRound does one round of both.
 func (f *Flow) CommandRound(ctx context.Context) error {
 	return errors.Join(f.signCommands(ctx), f.queueCommands(ctx), f.endCommands(ctx))
 }
@@ -57,27 +69,54 @@ func (f *Flow) CommandRound(ctx context.Context) error {
 // wakeCommands starts a round at once. A round that is running already is followed
 // by another.
 func (f *Flow) wakeCommands() {
-	select {
-	case f.wake <- struct{}{}:
-	default:
+	for _, wake := range []chan struct{}{f.wakeSigning, f.wake} {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
 	}
+}
+
+// tellFor is how long after a signature failed this is told of, where no other was
+// tried since.
+const tellFor = 2 * time.Minute
+
+// signFailure is the last signature that was asked for and did not come.
+type signFailure struct {
+	err error
+	at  time.Time
 }
 
 // CommandKey is nil when this server can sign commands that devices will take, and
 // otherwise an error that wraps ErrCommandKey and says what to do.
-func (f *Flow) CommandKey() error {
-	_, err := f.commandSigner()
-	return err
+func (f *Flow) CommandKey(ctx context.Context) error {
+	if _, err := f.commandSigner(ctx); err != nil {
+		return err
+	}
+	if last := f.signFailed.Load(); last != nil && f.d.Now().Sub(last.at) < tellFor {
+		return &keyError{last.err}
+	}
+	return nil
 }
 
-func (f *Flow) commandSigner() (signing.Signer, error) {
+// keyError is a command key that does not sign. Its text is shown to anyone, so the
+// cause is for the log.
+type keyError struct{ cause error }
+
+func (e *keyError) Error() string {
+	return ErrCommandKey.Error() + ": this server's command key does not sign; see the log, and on the server: sentinel-server keys check command"
+}
+func (e *keyError) Is(target error) bool { return target == ErrCommandKey }
+func (e *keyError) Unwrap() error        { return e.cause }
+
+func (f *Flow) commandSigner(ctx context.Context) (signing.Signer, error) {
 	fleet, err := f.policy.Fleet()
 	if err != nil {
 		return nil, err
 	}
-	signer, err := f.signer()
+	signer, err := f.signer(ctx, fleet.Bundle.CommandKeys)
 	if err != nil {
-		return nil, fmt.Errorf("%w: this server's command key cannot be read", ErrCommandKey)
+		return nil, &keyError{err}
 	}
 	key := signer.Key()
 	if !slices.ContainsFunc(fleet.Bundle.CommandKeys, func(k signing.Key) bool { return k.ID == key.ID }) {
@@ -93,7 +132,11 @@ func (f *Flow) signCommands(ctx context.Context) error {
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	signer, err := f.commandSigner()
+	signer, err := f.commandSigner(ctx)
+	if key, ok := errors.AsType[*keyError](err); ok {
+		f.log.WarnContext(ctx, "commands wait for their key", "reason", key.cause)
+		return nil
+	}
 	if errors.Is(err, ErrCommandKey) {
 		return nil // shown with each command, and by readiness
 	}
@@ -102,9 +145,17 @@ func (f *Flow) signCommands(ctx context.Context) error {
 	}
 	var failed []error
 	for i := range list {
-		if err := f.signCommand(ctx, signer, &list[i]); err != nil && !errors.Is(err, db.ErrConflict) { // a conflict: another node, or a cancel, was faster
+		err := f.signCommand(ctx, signer, &list[i])
+		if err != nil && !errors.Is(err, db.ErrConflict) { // a conflict: another node, or a cancel, was faster
 			failed = append(failed, fmt.Errorf("command %s: %w", list[i].ID, err))
 		}
+		if errors.Is(err, errNotSigned) { // the others would wait for it as long
+			break
+		}
+	}
+	select {
+	case f.wake <- struct{}{}: // what was signed is to be queued
+	default:
 	}
 	return errors.Join(failed...)
 }
@@ -121,8 +172,10 @@ func (f *Flow) signCommand(ctx context.Context, signer signing.Signer, c *comman
 		})
 	}
 	if err != nil {
+		f.signFailed.Store(&signFailure{err, f.d.Now()})
 		return err
 	}
+	f.signFailed.Store(nil)
 	return f.d.Batch(ctx, func(ctx context.Context, tx db.Tx) error {
 		if err := command.Sign(ctx, tx, c.ID, c.Digest, envelope); err != nil {
 			return err
@@ -135,6 +188,9 @@ func (f *Flow) signCommand(ctx context.Context, signer signing.Signer, c *comman
 // errUnsignable says that no try will ever sign a statement.
 var errUnsignable = errors.New("the stored statement is not one that can be signed")
 
+// errNotSigned says that the key did not sign this time.
+var errNotSigned = errors.New("the command key did not sign")
+
 // sealed signs the stored bytes, verifies what came out, and holds it to what an
 // answer may carry.
 func sealed(ctx context.Context, signer signing.Signer, c *command.Command) ([]byte, error) {
@@ -144,7 +200,7 @@ func sealed(ctx context.Context, signer signing.Signer, c *command.Command) ([]b
 	}
 	env, err := signing.SignCommand(ctx, c.Statement, signer)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNotSigned, err)
 	}
 	data, err := env.Marshal()
 	if err != nil {

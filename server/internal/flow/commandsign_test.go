@@ -1,6 +1,7 @@
 package flow_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -20,13 +21,13 @@ func TestWithoutItsKeyInTheBundleNothingIsSigned(t *testing.T) {
 		w.command = other
 		id := w.sent("edge-1")
 		a.mustBeat()
-		if w.page(id).State != "unsigned" || len(a.answer.Commands) != 0 || !errors.Is(w.CommandKey(), flow.ErrCommandKey) {
-			t.Errorf("%s %v", w.page(id).State, w.CommandKey())
+		if w.page(id).State != "unsigned" || len(a.answer.Commands) != 0 || !errors.Is(w.CommandKey(w.Context()), flow.ErrCommandKey) {
+			t.Errorf("%s %v", w.page(id).State, w.CommandKey(w.Context()))
 		}
 		w.publish(func(b *signing.PolicyBundle) { b.CommandKeys = append(b.CommandKeys, other.Key()) })
 		w.round()
-		if w.page(id).State != "open" || w.CommandKey() != nil {
-			t.Errorf("%s %v", w.page(id).State, w.CommandKey())
+		if w.page(id).State != "open" || w.CommandKey(w.Context()) != nil {
+			t.Errorf("%s %v", w.page(id).State, w.CommandKey(w.Context()))
 		}
 	})
 }
@@ -64,6 +65,52 @@ func TestAPoisonedCommandHoldsUpNothing(t *testing.T) {
 		}
 		if w.page(bad[0]).State != "cancelled" || w.page(bad[1]).State != "done" || len(got) != 9 {
 			t.Errorf("%s %s %v", w.page(bad[0]).State, w.page(bad[1]).State, got)
+		}
+	})
+}
+
+// broken is a signer whose key does not sign.
+type broken struct {
+	signing.Signer
+
+	asked int
+}
+
+var errBroken = errors.New("the module is on fire")
+
+func (b *broken) Sign(context.Context, []byte) ([]byte, error) { b.asked++; return nil, errBroken }
+
+// CMD-12: what waits for a signer that takes its time to fail waits once, nothing of it
+// leaves, and everybody is told without the reason, which is for the log.
+func TestASignerThatFailsIsAskedOnceARound(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		a := w.enrolled("edge-1")
+		good := w.command
+		bad := &broken{Signer: good}
+		w.command = bad
+		ids := []string{w.ask(ping("edge-1")), w.ask(ping("edge-1")), w.ask(ping("edge-1"))}
+		for round := 1; round <= 2; round++ {
+			if err := w.CommandRound(w.Context()); !errors.Is(err, errBroken) || bad.asked != round {
+				w.Fatalf("round %d: asked %d times: %v", round, bad.asked, err)
+			}
+		}
+		if err := w.CommandKey(w.Context()); !errors.Is(err, flow.ErrCommandKey) || strings.Contains(err.Error(), "fire") || !strings.Contains(err.Error(), "keys check") {
+			t.Errorf("%v", err)
+		}
+		a.mustBeat()
+		if len(a.answer.Commands) != 0 || w.page(ids[0]).State != "unsigned" {
+			t.Errorf("%v %s", a.answer.Commands, w.page(ids[0]).State)
+		}
+		w.command = good
+		w.round()
+		if err := w.CommandKey(w.Context()); err != nil {
+			t.Errorf("it signs again: %v", err)
+		}
+		for _, id := range ids {
+			if w.page(id).State != "open" {
+				t.Errorf("%s: %s", id, w.page(id).State)
+			}
 		}
 	})
 }

@@ -55,11 +55,14 @@ type Flow struct {
 	beats    *batcher[beat, int]
 	renewals *batcher[*renewal, *renewed]
 	door     chan struct{} // full while an enrollment is written
-	signer   func() (signing.Signer, error)
-	wake     chan struct{}
+	signer   func(ctx context.Context, listed []signing.Key) (signing.Signer, error)
+	wake     chan struct{} // of RunCommands
 	trees    trees
 	accounts Accounts
 	rejudged atomic.Int64 // the policy that all results were judged by
+
+	wakeSigning chan struct{}
+	signFailed  atomic.Pointer[signFailure] // nil while all is well
 
 	beatCount beatCount
 }
@@ -82,8 +85,9 @@ type Parts struct {
 	Outside  *db.Outside
 	Settings Settings
 	Accounts Accounts
-	// CommandSigner gives the key that commands are signed with, as it is now.
-	CommandSigner func() (signing.Signer, error)
+	// CommandSigner gives the key that commands are signed with, as it is now: one that
+	// is listed where this server has one.
+	CommandSigner func(ctx context.Context, listed []signing.Key) (signing.Signer, error)
 }
 
 // New makes the acts. RunHeartbeats must run for heartbeats to be answered, and
@@ -92,7 +96,7 @@ func New(p Parts) *Flow {
 	f := &Flow{
 		d: p.DB, log: p.Log, ring: p.Ring, pki: p.PKI, policy: p.Policy, refusals: p.Refusals,
 		journal: p.Journal, outside: p.Outside, settings: p.Settings, door: make(chan struct{}, max(p.Settings.Doors, 1)),
-		signer: p.CommandSigner, wake: make(chan struct{}, 1), accounts: p.Accounts,
+		signer: p.CommandSigner, wake: make(chan struct{}, 1), wakeSigning: make(chan struct{}, 1), accounts: p.Accounts,
 	}
 	window, size, atOnce := p.Settings.BatchWindow, p.Settings.BatchSize, writers(p.DB.Dialect())
 	f.beats = newBatcher(window, size, atOnce, beat.device, f.store)

@@ -139,7 +139,7 @@ func (w *world) flow(settings flow.Settings) *flow.Flow {
 	return flow.New(flow.Parts{
 		DB: w.d, Log: slog.New(slog.DiscardHandler), Ring: w.ring, PKI: w.pki, Policy: w.policy,
 		Refusals: w.refused, Journal: w.journal, Outside: w.outside, Settings: settings,
-		CommandSigner: func() (signing.Signer, error) { return w.command, nil }, Accounts: w.people,
+		CommandSigner: func(context.Context, []signing.Key) (signing.Signer, error) { return w.command, nil }, Accounts: w.people,
 	})
 }
 

@@ -47,6 +47,20 @@ func Load(path string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parse(path, data)
+}
+
+// LoadOf reads a key that stands anywhere: nobody but root, this process's user and
+// owners may have put it there (see files.ReadPrivateOf).
+func LoadOf(path string, owners ...int) (crypto.Signer, error) {
+	data, err := files.ReadPrivateOf(path, maxSize, owners...)
+	if err != nil {
+		return nil, err
+	}
+	return parse(path, data)
+}
+
+func parse(path string, data []byte) (crypto.Signer, error) {
 	block, rest := pem.Decode(data)
 	if block == nil || block.Type != "PRIVATE KEY" || len(rest) != 0 {
 		return nil, fmt.Errorf("%s: not one private key in PEM (PKCS#8)", path)

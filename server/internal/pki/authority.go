@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/ceremony"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keysource"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 )
@@ -36,6 +38,7 @@ type Service struct {
 	d           *db.DB
 	ring        *seal.Ring
 	trustDomain string
+	keys        map[certs.Kind]*keysource.Set // where keys are that are not in the database; set before anything runs
 
 	loading sync.Mutex
 
@@ -63,23 +66,113 @@ func New(d *db.DB, ring *seal.Ring, trustDomain string) *Service {
 // TrustDomain is the part of device names that says which fleet they are of.
 func (s *Service) TrustDomain() string { return s.trustDomain }
 
-// freshKeys makes a key for each kind, outside the transaction that may store it.
-func freshKeys(kinds ...certs.Kind) (map[certs.Kind]*ecdsa.PrivateKey, error) {
-	fresh := map[certs.Kind]*ecdsa.PrivateKey{}
+// UseKeys has authorities of a kind take their keys from key sources, where there are
+// any for it; otherwise they are made here. It is called before anything runs.
+func (s *Service) UseKeys(keys map[certs.Kind]*keysource.Set) { s.keys = keys }
+
+// external marks an authority whose key is not in the database. It is no name of a
+// secret key, which is in hex.
+const external = "external"
+
+// ErrAuthorityKey says that a key from a source cannot be an authority's.
+var ErrAuthorityKey = errors.New("an authority's key is ECDSA with P-256 or P-384; make such a key and name its source")
+
+// issuingKey is a key for an authority that is to be asked for.
+type issuingKey struct {
+	public  []byte // PKIX DER
+	private []byte // PKCS#8; nil where a source keeps it
+}
+
+// freshKeys has a key for each kind, outside the transaction that may store it: from
+// its source, or made here.
+func (s *Service) freshKeys(ctx context.Context, kinds ...certs.Kind) (map[certs.Kind]issuingKey, error) {
+	fresh := map[certs.Kind]issuingKey{}
 	for _, kind := range kinds {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			return nil, err
+		var k issuingKey
+		var err error
+		if s.keys[kind].Empty() {
+			k, err = newIssuingKey()
+		} else {
+			k, err = sourceKey(ctx, s.keys[kind])
 		}
-		fresh[kind] = key
+		if err != nil {
+			return nil, fmt.Errorf("the %s authority's key: %w", kind, err)
+		}
+		for _, other := range fresh {
+			if bytes.Equal(other.public, k.public) {
+				return nil, fmt.Errorf("the %s authority: %w", kind, ErrSameKey)
+			}
+		}
+		fresh[kind] = k
 	}
 	return fresh, nil
+}
+
+func newIssuingKey() (k issuingKey, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return k, err
+	}
+	if k.private, err = x509.MarshalPKCS8PrivateKey(key); err != nil {
+		return k, err
+	}
+	k.public, err = x509.MarshalPKIXPublicKey(key.Public())
+	return k, err
+}
+
+func sourceKey(ctx context.Context, keys *keysource.Set) (k issuingKey, err error) {
+	pub, err := keys.Newest(ctx)
+	if err != nil {
+		return k, err
+	}
+	if _, ok := pub.(*ecdsa.PublicKey); !ok {
+		return k, ErrAuthorityKey
+	}
+	k.public, err = x509.MarshalPKIXPublicKey(pub)
+	return k, err
+}
+
+// fits reports whether a requested authority has the key that one would be given now.
+func (k issuingKey) fits(row authorityRow) bool {
+	if k.private != nil {
+		return row.KEKID != external
+	}
+	return row.KEKID == external && bytes.Equal(row.PublicKey, k.public)
+}
+
+// ErrSameKey says that the source's key is an authority's already.
+var ErrSameKey = errors.New("this key is an authority's already; name the next key's source, and this one's in the setting that ends with _PREVIOUS")
+
+// request is the authority of a kind that is asked for: the one that was, if its key is
+// still the right one, or a new one.
+func (s *Service) request(ctx context.Context, tx db.Tx, by authz.By, rows []authorityRow, kind certs.Kind, key issuingKey) (*authorityRow, error) {
+	for _, row := range rows {
+		if own := row.State == Requested && row.Kind == kind; !own && row.State != Dropped && bytes.Equal(row.PublicKey, key.public) {
+			return nil, fmt.Errorf("the %s authority: %w", kind, ErrSameKey)
+		}
+	}
+	i := slices.IndexFunc(rows, func(r authorityRow) bool { return r.Kind == kind && r.State == Requested })
+	switch {
+	case i < 0:
+		return s.ask(ctx, tx, by, kind, key)
+	case key.fits(rows[i]):
+		return &rows[i], nil
+	}
+	row := rows[i] // nobody signed it yet, and the settings have changed
+	if err := s.give(&row, key); err != nil {
+		return nil, err
+	}
+	if err := rekeyRequested(ctx, tx, &row); err != nil {
+		return nil, err
+	}
+	return &row, audit.Write(ctx, tx, by.Actor, audit.Entry{Action: audit.AuthorityCreate, ObjectKind: "authority", ObjectID: row.ID,
+		Details: map[string]string{"kind": string(kind), "key": "another source"}})
 }
 
 // Prepare makes the issuing keys if there are none and returns what the ceremony
 // must sign. With active authorities there is nothing to sign.
 func (s *Service) Prepare(ctx context.Context, by authz.By) ([]ceremony.AuthorityRequest, error) {
-	fresh, err := freshKeys(certs.KindDevice, certs.KindServer)
+	fresh, err := s.freshKeys(ctx, certs.KindDevice, certs.KindServer)
 	if err != nil {
 		return nil, err
 	}
@@ -94,17 +187,16 @@ func (s *Service) Prepare(ctx context.Context, by authz.By) ([]ceremony.Authorit
 			return err
 		}
 		for _, kind := range []certs.Kind{certs.KindDevice, certs.KindServer} {
+			// The first one of a kind that is not retired says where it stands.
 			i := slices.IndexFunc(rows, func(r authorityRow) bool { return r.Kind == kind && r.State != Retired })
-			if i < 0 {
-				row, err := s.ask(ctx, tx, by, kind, fresh[kind])
-				if err != nil {
-					return err
-				}
-				rows, i = append(rows, *row), len(rows)
+			if i >= 0 && rows[i].State != Requested {
+				continue
 			}
-			if rows[i].State == Requested {
-				requests = append(requests, ceremony.AuthorityRequest{ID: rows[i].ID, Kind: kind, PublicKey: rows[i].PublicKey})
+			row, err := s.request(ctx, tx, by, rows, kind, fresh[kind])
+			if err != nil {
+				return err
 			}
+			requests = append(requests, ceremony.AuthorityRequest{ID: row.ID, Kind: kind, PublicKey: row.PublicKey})
 		}
 		return nil
 	})
@@ -112,9 +204,9 @@ func (s *Service) Prepare(ctx context.Context, by authz.By) ([]ceremony.Authorit
 }
 
 // ask makes a requested authority.
-func (s *Service) ask(ctx context.Context, tx db.Tx, by authz.By, kind certs.Kind, key *ecdsa.PrivateKey) (*authorityRow, error) {
-	row, err := s.newRow(tx, kind, key)
-	if err != nil {
+func (s *Service) ask(ctx context.Context, tx db.Tx, by authz.By, kind certs.Kind, key issuingKey) (*authorityRow, error) {
+	row := &authorityRow{ID: tx.NewID(), Kind: kind, State: Requested, Certificate: []byte{}, CreatedAt: tx.At()}
+	if err := s.give(row, key); err != nil {
 		return nil, err
 	}
 	if err := insertAuthority(ctx, tx, row); err != nil {
@@ -124,18 +216,13 @@ func (s *Service) ask(ctx context.Context, tx db.Tx, by authz.By, kind certs.Kin
 		Details: map[string]string{"kind": string(kind)}})
 }
 
-func (s *Service) newRow(tx db.Tx, kind certs.Kind, key *ecdsa.PrivateKey) (*authorityRow, error) {
-	pub, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return nil, err
+// give gives an authority its key: sealed, unless a source keeps it.
+func (s *Service) give(row *authorityRow, key issuingKey) (err error) {
+	row.PublicKey, row.KEKID, row.SealedKey = key.public, external, []byte{}
+	if key.private != nil {
+		row.KEKID, row.SealedKey, err = s.ring.Seal(sealPurpose, row.ID, key.private)
 	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	row := &authorityRow{ID: tx.NewID(), Kind: kind, State: Requested, Certificate: []byte{}, PublicKey: pub, CreatedAt: tx.At()}
-	row.KEKID, row.SealedKey, err = s.ring.Seal(sealPurpose, row.ID, private)
-	return row, err
+	return err
 }
 
 // Install makes requested authorities active with the certificates signed for
@@ -224,7 +311,7 @@ func (s *Service) Load(ctx context.Context) error {
 			return fmt.Errorf("authority %s: %w", row.ID, err)
 		}
 		known[row.Kind] = append(known[row.Kind], cert)
-		key, err := s.open(row)
+		key, err := s.open(ctx, row, cert)
 		switch {
 		case err == nil:
 		case row.State == Active:
@@ -246,7 +333,15 @@ func (s *Service) Load(ctx context.Context) error {
 	return nil
 }
 
-func (s *Service) open(row authorityRow) (crypto.Signer, error) {
+func (s *Service) open(ctx context.Context, row authorityRow, cert *x509.Certificate) (crypto.Signer, error) {
+	if row.KEKID == external {
+		key, err := s.keys[row.Kind].Signer(ctx, cert.PublicKey)
+		if err != nil {
+			return nil, fmt.Errorf("the key of the %s authority %s: %w; name its source in SENTINEL_SIGNER_%s_CA, or in that setting with _PREVIOUS",
+				row.Kind, certs.Fingerprint(cert.Raw)[:16], err, strings.ToUpper(string(row.Kind)))
+		}
+		return key, nil
+	}
 	der, err := s.ring.Open(row.KEKID, sealPurpose, row.ID, row.SealedKey)
 	if err != nil {
 		return nil, err

@@ -4,7 +4,8 @@
 // (client use, names of the fleet's trust domain only), one for the server's own
 // names (server use). The root's key signs twice, at the ceremony, and is not here
 // afterwards. The issuing keys are made here and stored sealed; they never leave
-// in plain text.
+// in plain text. Where key sources are configured (UseKeys), they are not here at all:
+// an authority is then known by its public key, and signs through its source.
 //
 // An authority is requested (its key exists, nobody signed it), published (a fleet
 // root names it, so that it is believed, but does not issue), active (it issues),

@@ -51,13 +51,27 @@ func issued(a authority, kind certs.Kind, der []byte, deviceID, enrollmentID str
 	if err != nil {
 		return nil, err
 	}
-	key := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
 	return &Issued{Chain: [][]byte{der, a.Certificate.Raw}, Certificate: Certificate{
-		KeyDigest:   hex.EncodeToString(key[:]),
+		KeyDigest:   digestOf(cert.RawSubjectPublicKeyInfo),
 		Fingerprint: certs.Fingerprint(der), Serial: fmt.Sprintf("%x", cert.SerialNumber), Kind: kind,
 		DeviceID: deviceID, EnrollmentID: enrollmentID, AuthorityID: a.id, DER: der,
 		NotBefore: db.At(cert.NotBefore), NotAfter: db.At(cert.NotAfter), IssuedAt: db.At(now),
 	}}, nil
+}
+
+// KeyDigest names a public key: lower-case hex of the SHA-256 of its PKIX DER; "" for
+// one that has no such form.
+func KeyDigest(pub crypto.PublicKey) string {
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return ""
+	}
+	return digestOf(der)
+}
+
+func digestOf(der []byte) string {
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:])
 }
 
 // Record puts issued certificates into the inventory.

@@ -16,7 +16,7 @@ func (s *Service) Reseal(ctx context.Context, tx db.Tx) (int, error) {
 	}
 	n := 0
 	for _, row := range rows {
-		if row.KEKID == s.ring.KeyID() || row.State == Outside { // of those that are not ours there is no key
+		if row.KEKID == s.ring.KeyID() || row.KEKID == external || row.State == Outside { // of those that are not ours there is no key
 			continue
 		}
 		der, err := s.ring.Open(row.KEKID, sealPurpose, row.ID, row.SealedKey)

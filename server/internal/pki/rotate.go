@@ -30,6 +30,7 @@ type Authority struct {
 	State       State      `json:"state"`
 	Fingerprint string     `json:"fingerprint,omitempty"` // of its certificate
 	NotAfter    time.Time  `json:"not_after,omitzero"`
+	External    bool       `json:"external,omitempty"` // its key is with a key source
 	Certificate []byte     `json:"-"`
 }
 
@@ -48,7 +49,7 @@ func AuthoritiesIn(ctx context.Context, tx db.Tx) ([]Authority, error) {
 func described(rows []authorityRow, err error) ([]Authority, error) {
 	list := make([]Authority, 0, len(rows))
 	for _, row := range rows {
-		a := Authority{ID: row.ID, Kind: row.Kind, State: row.State, Certificate: row.Certificate}
+		a := Authority{ID: row.ID, Kind: row.Kind, State: row.State, External: row.KEKID == external, Certificate: row.Certificate}
 		if row.State != Requested {
 			cert, err := x509.ParseCertificate(row.Certificate)
 			if err != nil {
@@ -64,7 +65,7 @@ func described(rows []authorityRow, err error) ([]Authority, error) {
 // PrepareNext makes the keys of authorities that are to follow the active ones,
 // unless they are requested already, and returns what the ceremony must sign.
 func (s *Service) PrepareNext(ctx context.Context, by authz.By, kinds ...certs.Kind) ([]ceremony.AuthorityRequest, error) {
-	fresh, err := freshKeys(kinds...)
+	fresh, err := s.freshKeys(ctx, kinds...)
 	if err != nil {
 		return nil, err
 	}
@@ -88,15 +89,9 @@ func (s *Service) PrepareNext(ctx context.Context, by authz.By, kinds ...certs.K
 			case in(Published) >= 0:
 				return fmt.Errorf("%w %s", ErrPublished, kind)
 			}
-			var row authorityRow
-			if i := in(Requested); i >= 0 {
-				row = rows[i]
-			} else {
-				made, err := s.ask(ctx, tx, by, kind, fresh[kind])
-				if err != nil {
-					return err
-				}
-				row = *made
+			row, err := s.request(ctx, tx, by, rows, kind, fresh[kind])
+			if err != nil {
+				return err
 			}
 			requests = append(requests, ceremony.AuthorityRequest{ID: row.ID, Kind: kind, PublicKey: row.PublicKey})
 		}

@@ -79,6 +79,12 @@ func insertAuthority(ctx context.Context, tx db.Tx, row *authorityRow) error {
 	return err
 }
 
+// rekeyRequested gives an authority that nobody signed another key.
+func rekeyRequested(ctx context.Context, tx db.Tx, row *authorityRow) error {
+	return db.One(tx.NewUpdate().Model(row).Column("public_key", "kek_id", "sealed_key").
+		Where("id = ? AND state = ?", row.ID, Requested).Exec(ctx))
+}
+
 // certify gives a requested authority its certificate, and the state that comes
 // with it.
 func certify(ctx context.Context, tx db.Tx, id string, certificate []byte, to State) error {
