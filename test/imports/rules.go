@@ -37,8 +37,8 @@ var layers = map[string]layer{
 	"flow": spanning, "view": spanning,
 	"httpkit":   kit,
 	"deviceapi": surface, "adminapi": surface, "workloadapi": surface, "dashboard": surface, "statusapi": surface,
-	"profile": checks,
-	"app":     composition,
+	"preflight": checks,
+	"app":       composition,
 }
 
 // testMachinery gives tests their databases.
