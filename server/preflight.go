@@ -15,8 +15,8 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/preflight"
 )
 
-// notRun is why the checklist could not be gone through at all.
-type notRun struct{ error }
+// notRunError is why the checklist could not be gone through at all.
+type notRunError struct{ error }
 
 // errMusts says that the checklist was gone through, and not passed.
 var errMusts = errors.New("the checklist is not passed")
@@ -41,14 +41,14 @@ Exit codes: 0 no must failed, 1 a must failed, 2 it could not be run.`
 			return err
 		}
 		if err := p.settingsReadable(); err != nil {
-			return notRun{err}
+			return notRunError{err}
 		}
 		report := preflight.Judge(preflight.Gather(c.Context(), preflight.Ask{
 			Inspection: config.Inspect(p.environ, p.file, config.Production), SettingsFile: p.file, ProxyHeaders: headers,
 			Listeners: true, Units: preflight.SystemdUnits(), Now: time.Now().UTC(),
 		}))
 		if err := showReport(p.out, report, output); err != nil {
-			return notRun{err}
+			return notRunError{err}
 		}
 		if report.Failed > 0 {
 			return fmt.Errorf("%w: %s failed", errMusts, counted(int64(report.Failed), "must"))

@@ -38,6 +38,7 @@ func (p *production) pretend(x pretender) string {
 		}
 		w.WriteHeader(x.open)
 	}))
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 	s.Listener = tls.NewListener(s.Listener, x.tls) // StartTLS would add a certificate of its own
 	s.Start()
 	p.Cleanup(s.Close)

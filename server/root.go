@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
-	if _, ok := errors.AsType[notRun](err); ok {
+	if _, ok := errors.AsType[notRunError](err); ok {
 		return exitUsage
 	}
 	return exitError

@@ -10,7 +10,7 @@ import (
 
 // fit holds a server with the production profile to its checklist before anything of
 // it is opened, so that a database is not marked for production by a server that was
-// never fit for it. It is a preflight.Refusal.
+// never fit for it. It is a preflight.UnfitError.
 func fit(ctx context.Context, o Options) error {
 	if o.Config.Profile != config.Production {
 		return nil

@@ -272,7 +272,7 @@ func TestAServerThatIsNotFitForProductionDoesNotStartAndMarksNothing(t *testing.
 	if err == nil {
 		_ = s.Close()
 	}
-	refusal, ok := errors.AsType[preflight.Refusal](err)
+	refusal, ok := errors.AsType[preflight.UnfitError](err)
 	if !ok || !strings.Contains(err.Error(), "database.role") || !strings.Contains(err.Error(), "database.durable") || !strings.Contains(err.Error(), "keys.fleet-root") || len(refusal) != 3 {
 		t.Fatalf("it starts, or for another reason not: %v", err)
 	}

@@ -164,19 +164,19 @@ func (r Report) only(is func(Result) bool) (list []Result) {
 	return list
 }
 
-// Refusal says why a server with the production profile does not start.
-type Refusal []Result
+// UnfitError says why a server with the production profile does not start.
+type UnfitError []Result
 
-// Refuse is the Refusal of a report, or nil.
+// Refuse is the UnfitError of a report, or nil.
 func (r Report) Refuse() error {
 	list := r.only(func(x Result) bool { return x.Status == Fail && x.Starts })
 	if len(list) == 0 {
 		return nil
 	}
-	return Refusal(list)
+	return UnfitError(list)
 }
 
-func (r Refusal) Error() string {
+func (r UnfitError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "the production profile does not allow this start: %d of its musts failed", len(r))
 	for _, x := range r {

@@ -32,7 +32,7 @@ func gatherDatabase(ctx context.Context, f *Facts) {
 		f.Database.Refused = whyNot(err)
 		return
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	if f.Database.Session, err = d.Session(ctx); err != nil {
 		f.Database.Refused = whyNot(err)
 		return

@@ -84,7 +84,7 @@ func TestWhatABadListenerDoesIsFound(t *testing.T) {
 		answers map[string]int
 		is      func(Listener) bool
 	}{
-		"old versions": {&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS12}, nil, func(l Listener) bool { //nolint:gosec // what must be found
+		"old versions": {&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS12}, nil, func(l Listener) bool {
 			return slices.Equal(l.Versions, []string{"1.0", "1.1", "1.2"})
 		}},
 		"tickets of TLS 1.2": {&tls.Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12}, nil, func(l Listener) bool { return l.Resumes }},

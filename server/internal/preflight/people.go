@@ -34,26 +34,7 @@ func peopleChecks() []Check {
 			Title:  "Whoever may change something has a passkey or a code generator",
 			Why:    "A password is phished, reused and guessed.",
 			Change: "each of them enrolls one: a passkey in the console, or sentinel-server factor totp",
-			Rule: func(f *Facts) Verdict {
-				if v, missing := f.tables(); missing {
-					return v
-				}
-				var without []string
-				n := 0
-				for _, a := range f.Standing.Accounts {
-					if a.Role == authz.Viewer && len(a.Grants) == 0 {
-						continue
-					}
-					n++
-					if !a.SecondFactor() {
-						without = append(without, a.Name)
-					}
-				}
-				if len(without) > 0 {
-					return fail("a password is enough for %s", strings.Join(without[:min(len(without), shown)], ", "))
-				}
-				return pass("%s with a second factor", plural(n, "account"))
-			},
+			Rule:   secondFactors,
 		},
 		{
 			ID: "people.two-approvers", Weight: Must,
@@ -126,6 +107,27 @@ func peopleChecks() []Check {
 			},
 		},
 	}
+}
+
+func secondFactors(f *Facts) Verdict {
+	if v, missing := f.tables(); missing {
+		return v
+	}
+	var without []string
+	n := 0
+	for _, a := range f.Standing.Accounts {
+		if a.Role == authz.Viewer && len(a.Grants) == 0 {
+			continue
+		}
+		n++
+		if !a.SecondFactor() {
+			without = append(without, a.Name)
+		}
+	}
+	if len(without) > 0 {
+		return fail("a password is enough for %s", strings.Join(without[:min(len(without), shown)], ", "))
+	}
+	return pass("%s with a second factor", plural(n, "account"))
 }
 
 // votes are what people approve each other's wishes with.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -29,8 +30,8 @@ func gatherService(places []string) Service {
 	if s.Unit == "" {
 		return s
 	}
-	for i := len(places) - 1; i >= 0; i-- { // the first place wins, so it is read last
-		drops, err := filepath.Glob(filepath.Join(places[i], unitName+".d", "*.conf"))
+	for _, place := range slices.Backward(places) { // the first place wins, so it is read last
+		drops, err := filepath.Glob(filepath.Join(place, unitName+".d", "*.conf"))
 		if err != nil {
 			continue
 		}
