@@ -39,6 +39,7 @@ type Files struct {
 	Repository string       // the source checkout that a secret or the data directory stands in
 	Keys       []PrivateKey // found in the data directory and beside the files that settings name
 	Cut        bool         // there was more than was looked at
+	Asker      int          // user id of whoever looked; -1 where there are none
 }
 
 // Entry is a file or directory.

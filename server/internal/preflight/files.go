@@ -29,7 +29,7 @@ const (
 // gatherFiles looks at the data directory, the settings file, the files that settings
 // name, and the directories above them.
 func gatherFiles(c *config.Config, settingsFile string) Files {
-	f := Files{DataDir: entryOf(c.DataDir)}
+	f := Files{DataDir: entryOf(c.DataDir), Asker: os.Geteuid()}
 	if info, err := os.Stat(c.DataDir); err != nil || !info.IsDir() {
 		f.DataDir.Found = false
 	}
@@ -114,7 +114,7 @@ func (s *keySearch) in(folder string) {
 	_ = filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return nil //nolint:nilerr // what cannot be read is another check's
+			return nil //nolint:nilerr // what the server's user cannot read is out of its reach
 		case s.seen[path] && d.IsDir():
 			return fs.SkipDir
 		case s.seen[path]:

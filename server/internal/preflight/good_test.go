@@ -91,6 +91,7 @@ func good(t *testing.T, change map[string]string) *Facts {
 		At: noon, Written: in.Written, Config: in.Config, Problems: in.Problems, SettingsFile: "/etc/sentinel/server.env",
 		Files: Files{
 			DataDir: Entry{Path: "/var/lib/sentinel-server", Found: true, Mode: 0o700, Owner: 998},
+			Asker:   998,
 			Keys:    []PrivateKey{{"/var/lib/sentinel-server/keys/command.key", "command"}},
 		},
 		Database: Database{

@@ -121,6 +121,9 @@ func outOfReach(f *Facts) Verdict {
 	switch {
 	case len(found) > 0:
 		return fail("%s", strings.Join(found[:min(len(found), shown)], "; "))
+	case f.Files.Asker > 0 && f.Files.DataDir.Found && f.Files.Asker != f.Files.DataDir.Owner:
+		return warn("looked at as user %d, who sees other files than the server's user %d", f.Files.Asker, f.Files.DataDir.Owner).
+			todo("run preflight as the server's user")
 	case f.Files.Cut:
 		return warn("none among the first files of the data directory and beside the named files; there were too many to look at all").
 			todo("keep nothing else in the directories of secrets")

@@ -36,6 +36,7 @@ var breaks = []struct {
 	{"network.proxy-cert-headers", "expected", nil, func(f *Facts) { f.ProxyHeaders = true }},
 	{"network.bound", "open to other hosts", nil, func(f *Facts) { f.Listening.Sockets[0].Address = "0.0.0.0:8080" }},
 	{"network.bound", "another user's", nil, func(f *Facts) { f.Listening.Sockets[1].Owner = 1000 }},
+	{"network.bound", "the console's another user's", nil, func(f *Facts) { f.Listening.Sockets[0].Owner = 1000 }},
 	{"network.bound", "both another user's", nil, func(f *Facts) { f.Listening.Sockets[0].Owner, f.Listening.Sockets[1].Owner = 1000, 1000 }},
 	{"network.tls-versions", "TLS 1.1 for people", nil, func(f *Facts) { f.Listening.People.Versions = []string{"1.1", "1.2"} }},
 	{"network.tls-versions", "TLS 1.2 for devices", nil, func(f *Facts) { f.Listening.Machine.Versions = []string{"1.2", "1.3"} }},
@@ -227,6 +228,18 @@ func TestWhatEndsSoonIsWarnedOf(t *testing.T) {
 		find(f)
 		if list := Judge(f).Warnings(); len(list) != 1 || list[0].ID != id || list[0].Change == "" {
 			t.Errorf("%s: %+v", id, list)
+		}
+	}
+}
+
+// Whoever cannot read what the server reads has not looked.
+func TestAnotherUserThanTheServersSaysSo(t *testing.T) {
+	t.Parallel()
+	for asker, want := range map[int]Status{998: Pass, 0: Pass, -1: Pass, 1000: Warn} {
+		f := good(t, nil)
+		f.Files.Asker = asker
+		if v := outOfReach(f); v.Status != want {
+			t.Errorf("as user %d: %+v", asker, v)
 		}
 	}
 }
