@@ -31,6 +31,7 @@ func answering(t *testing.T, c *tls.Config, answers map[string]int, ready health
 			return
 		}
 		if status, ok := answers[r.URL.Path]; ok {
+			w.Header().Set("Location", "/elsewhere") // which refuses; of a redirection only
 			w.WriteHeader(status)
 			return
 		}
