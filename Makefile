@@ -144,15 +144,16 @@ $(GOLANGCI_LINT):
 	mv bin/tools/golangci-lint $@
 
 # The generated files, printed by the code itself into the folder that is named.
-GENERATED := .env.example docs/openapi.json
+GENERATED := .env.example docs/openapi.json docs/production-profile.md
 define print-generated
 @mkdir -p "$(1)/docs"
 go run ./server config example >"$(1)/.env.example"
 go run ./server openapi >"$(1)/docs/openapi.json"
+go run ./server preflight --explain >"$(1)/docs/production-profile.md"
 endef
 
 .PHONY: generate
-generate: ## write the generated files again: .env.example and docs/openapi.json
+generate: ## write the generated files again: .env.example, docs/openapi.json and docs/production-profile.md
 	$(call print-generated,bin/generated)
 	@mkdir -p docs
 	@for file in $(GENERATED); do cp "bin/generated/$$file" "$$file"; done

@@ -47,6 +47,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
+	if _, ok := errors.AsType[notRunError](err); ok {
+		return exitUsage
+	}
 	return exitError
 }
 
@@ -64,6 +67,8 @@ To see it work:        sentinel-server demo
 To run a trial:        sentinel-server serve
 To see the settings:   sentinel-server config example
 
+To go to production:   sentinel-server preflight
+
 Exit codes: 0 done, 1 not done, 2 the command line is wrong.`,
 		Version:       versionLine(),
 		SilenceUsage:  true,
@@ -80,7 +85,7 @@ Exit codes: 0 done, 1 not done, 2 the command line is wrong.`,
 		&cobra.Group{ID: "operate", Title: "Operate, from anywhere:"},
 	)
 	root.AddCommand(p.serveCommand(), p.demoCommand())
-	root.AddCommand(p.configCommand(), p.migrateCommand(), p.keysCommand(), p.dbCommand(), p.adminCommand(), p.serviceCommand(), p.nginxCommand(), p.openapiCommand(), p.versionCommand())
+	root.AddCommand(p.configCommand(), p.preflightCommand(), p.migrateCommand(), p.keysCommand(), p.dbCommand(), p.adminCommand(), p.serviceCommand(), p.nginxCommand(), p.openapiCommand(), p.versionCommand())
 	p.addOperate(root)
 	strict(root)
 	return root

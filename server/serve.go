@@ -31,7 +31,7 @@ func (p *program) serve(ctx context.Context) (err error) {
 		return err
 	}
 	log := p.logger(settings)
-	s, err := app.New(ctx, app.Options{Config: settings, Log: log})
+	s, err := app.New(ctx, app.Options{Config: settings, Log: log, SettingsFile: p.file})
 	if err != nil {
 		return hostAdvice(err)
 	}

@@ -39,8 +39,8 @@ var layers = map[string]layer{
 	"flow": spanning, "view": spanning,
 	"httpkit": kit, "proxy": kit, "fetch": kit,
 	"deviceapi": surface, "adminapi": surface, "workloadapi": surface, "dashboard": surface, "statusapi": surface, "keysapi": surface,
-	"profile": checks,
-	"app":     composition,
+	"preflight": checks,
+	"app":       composition,
 }
 
 // testMachinery gives tests their databases.

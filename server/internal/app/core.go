@@ -65,8 +65,11 @@ type Core struct {
 type Options struct {
 	Config *config.Config
 	Log    *slog.Logger
-	Now    func() time.Time // the clock of everything that is decided; nil takes the machine's
-	Hooks  db.Hooks         // of simulations
+
+	SettingsFile string // that Config was read from; "" for none
+
+	Now   func() time.Time // the clock of everything that is decided; nil takes the machine's
+	Hooks db.Hooks         // of simulations
 
 	CheapHashes bool // of tests; see admin.Settings
 }
@@ -128,6 +131,9 @@ func Open(ctx context.Context, o Options) (_ *Core, err error) {
 
 // begin checks that the database is one that this server may work on.
 func (c *Core) begin(ctx context.Context) error {
+	if err := c.DB.MayBegin(ctx, string(c.Config.Profile)); err != nil {
+		return err
+	}
 	if c.Config.AutoCreateSchemaOnBoot {
 		applied, err := c.DB.Migrate(ctx)
 		if err != nil {

@@ -63,6 +63,9 @@ type Server struct {
 
 // New opens the server and its listeners; nothing is served before Run.
 func New(ctx context.Context, o Options) (_ *Server, err error) {
+	if err := fit(ctx, o); err != nil {
+		return nil, err
+	}
 	core, err := Open(ctx, o)
 	if err != nil {
 		return nil, err

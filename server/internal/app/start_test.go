@@ -16,7 +16,9 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/config"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/preflight"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
 )
@@ -248,6 +250,56 @@ func TestADatabaseOfAStricterProfileIsNotOpenedAsATrial(t *testing.T) {
 	stop(t, started(t, dir, append(append(strict("staging"), given...), "SENTINEL_AUTO_CREATE_SCHEMA_ON_BOOT=true")...))
 	if _, _, err := start(t, dir); !errors.Is(err, db.ErrProfile) {
 		t.Fatalf("opened: %v", err)
+	}
+}
+
+// A25: a failed must stops the start, before the database is marked for production.
+func TestAServerThatIsNotFitForProductionDoesNotStartAndMarksNothing(t *testing.T) {
+	t.Parallel()
+	url := dbtest.PostgresURL(t) // its role is a superuser, and its commits are not durable
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	environ := append(append(strict("production"), given...), "SENTINEL_DATA_DIR="+dir, "SENTINEL_DATABASE_REQUIRE_POSTGRESQL=true", "SENTINEL_DATABASE_URL="+url,
+		"SENTINEL_PEOPLE_LISTEN=127.0.0.1:0", "SENTINEL_MACHINE_LISTEN=127.0.0.1:0")
+	environ = slices.DeleteFunc(environ, func(kv string) bool { return kv == "SENTINEL_DATABASE_REQUIRE_POSTGRESQL=false" })
+	c, err := config.Load(environ, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(t.Context(), Options{Config: c, Log: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		_ = s.Close()
+	}
+	refusal, ok := errors.AsType[preflight.UnfitError](err)
+	if !ok || !strings.Contains(err.Error(), "database.role") || !strings.Contains(err.Error(), "database.durable") || !strings.Contains(err.Error(), "keys.fleet-root") || len(refusal) != 3 {
+		t.Fatalf("it starts, or for another reason not: %v", err)
+	}
+	d, err := OpenDB(t.Context(), c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if in, err := d.Instance(t.Context()); !errors.Is(err, db.ErrNotFound) {
+		t.Errorf("the database is marked: %+v, %v", in, err)
+	}
+}
+
+// A25: nor is it migrated for that.
+func TestADatabaseOfAStricterProfileIsNotMigratedByATrial(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	core := started(t, dir, append(append(strict("staging"), given...), "SENTINEL_AUTO_CREATE_SCHEMA_ON_BOOT=true")...)
+	if err := core.DB.Write(t.Context(), func(ctx context.Context, tx db.Tx) error { // as one that an older version left
+		_, err := tx.ExecContext(ctx, "DELETE FROM goose_db_version WHERE version_id = (SELECT MAX(version_id) FROM goose_db_version)")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, core)
+	if _, _, err := start(t, dir); !errors.Is(err, db.ErrProfile) {
+		t.Fatalf("opened, or migrated: %v", err)
 	}
 }
 

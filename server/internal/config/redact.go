@@ -1,6 +1,9 @@
 package config
 
-import "net/url"
+import (
+	"maps"
+	"net/url"
+)
 
 // KV is a setting and its value in a form that may be shown.
 type KV struct {
@@ -49,4 +52,21 @@ func (c *Config) Reserved() []string {
 		}
 	}
 	return keys
+}
+
+// Files are the files that the settings name and that hold a secret, a private key
+// or what must not be changed, by their setting.
+func (c *Config) Files() map[string]string {
+	named := maps.Clone(c.files)
+	if named == nil {
+		named = map[string]string{}
+	}
+	for key, path := range map[string]string{
+		"SENTINEL_PEOPLE_TLS_CERT_FILE": c.PeopleTLSCertFile, "SENTINEL_PEOPLE_TLS_KEY_FILE": c.PeopleTLSKeyFile,
+	} {
+		if path != "" {
+			named[key] = path
+		}
+	}
+	return named
 }

@@ -75,24 +75,43 @@ func (c *Config) brokenTLS(known Problems) Problems {
 	return found
 }
 
+// DatabaseInTheClear says whether the connection may leave this host in plain text.
+func (c *Config) DatabaseInTheClear() bool { return unprotected(c.DatabaseURL) }
+
+// DatabasePasswordWeak says whether the database's password is a placeholder.
+func (c *Config) DatabasePasswordWeak() bool { return guessable(c.DatabaseURL) }
+
+// DatabaseSSLMode is the URL's sslmode, and whether the database is on this host.
+func (c *Config) DatabaseSSLMode() (mode string, local bool) {
+	u, err := url.Parse(string(c.DatabaseURL))
+	if err != nil || c.DatabaseURL == "" {
+		return "", false
+	}
+	return u.Query().Get("sslmode"), onThisHost(u)
+}
+
 // unprotected says whether the connection may leave this host in plain text.
 func unprotected(database Secret) bool {
 	u, err := url.Parse(string(database))
 	if err != nil || database == "" {
 		return false
 	}
+	mode := u.Query().Get("sslmode")
+	return !onThisHost(u) && mode != "require" && mode != "verify-ca" && mode != "verify-full"
+}
+
+// onThisHost says whether every host that a database's URL names is this one.
+func onThisHost(u *url.URL) bool {
 	hosts := strings.Split(u.Host, ",")
 	if h := u.Query().Get("host"); h != "" {
 		hosts = strings.Split(h, ",") // as pgx reads it, the query wins
 	}
-	local := !slices.ContainsFunc(hosts, func(h string) bool {
+	return !slices.ContainsFunc(hosts, func(h string) bool {
 		if name, _, err := net.SplitHostPort(h); err == nil {
 			h = name
 		}
 		return !strings.HasPrefix(h, "/") && !isLoopback(strings.Trim(h, "[]"))
 	})
-	mode := u.Query().Get("sslmode")
-	return !local && mode != "require" && mode != "verify-ca" && mode != "verify-full"
 }
 
 func guessable(database Secret) bool {

@@ -117,5 +117,6 @@ type Config struct {
 
 	Later
 
-	set map[string]bool // keys whose value did not come from the default
+	set   map[string]bool   // keys whose value did not come from the default
+	files map[string]string // of secrets that were read from files, by their key
 }

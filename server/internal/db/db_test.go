@@ -243,6 +243,30 @@ func TestADatabaseNeverLoosensItsProfile(t *testing.T) {
 	})
 }
 
+// A25: a server that may not open a database does not migrate it either.
+func TestWhoMayBeginIsKnownBeforeAnythingIsChanged(t *testing.T) {
+	t.Parallel()
+	dbtest.BothEmpty(t, func(t *testing.T, url string) {
+		if err := open(t, url).MayBegin(t.Context(), "trial"); err != nil {
+			t.Fatalf("without a schema: %v", err)
+		}
+	})
+	dbtest.BothEmpty(t, func(t *testing.T, url string) {
+		d := migrated(t, url)
+		if err := d.MayBegin(t.Context(), "trial"); err != nil {
+			t.Fatalf("before the first start: %v", err)
+		}
+		if _, err := d.Begin(t.Context(), "staging"); err != nil {
+			t.Fatal(err)
+		}
+		for profile, may := range map[string]bool{"trial": false, "staging": true, "production": true} {
+			if err := d.MayBegin(t.Context(), profile); errors.Is(err, db.ErrProfile) == may || may && err != nil {
+				t.Errorf("%s: %v", profile, err)
+			}
+		}
+	})
+}
+
 func TestANodeNoticesADatabaseThatWentBack(t *testing.T) {
 	t.Parallel()
 	dbtest.BothEmpty(t, func(t *testing.T, url string) {

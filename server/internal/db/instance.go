@@ -29,6 +29,28 @@ var ErrProfile = errors.New("the database was made for a stricter profile")
 // profiles from loose to strict.
 var profiles = map[string]int{"trial": 0, "staging": 1, "production": 2}
 
+// MayBegin is ErrProfile where Begin would refuse the profile. It changes nothing and
+// needs no schema, so that a looser server does not even migrate what it may not open.
+func (d *DB) MayBegin(ctx context.Context, profile string) error {
+	v, err := d.schemaVersion(ctx)
+	if err != nil || v == 0 {
+		return err
+	}
+	var stored string
+	err = d.Read().NewSelect().Table("instance").Column("profile").Where("id = 1").Scan(ctx, &stored)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err == nil && profiles[profile] < profiles[stored] {
+		return looser(stored, profile)
+	}
+	return err
+}
+
+func looser(stored, profile string) error {
+	return fmt.Errorf("%w: %s; set SENTINEL_PROFILE=%s, or use another database for %s", ErrProfile, stored, stored, profile)
+}
+
 // Begin reads the instance row, making it at the first start. A stricter
 // profile than the stored one is recorded, a looser one refused: a database never
 // loosens silently.
@@ -49,7 +71,7 @@ func (d *DB) Begin(ctx context.Context, profile string) (Instance, error) {
 		}
 		switch stored := profiles[in.Profile]; {
 		case rank < stored:
-			return fmt.Errorf("%w: %s; set SENTINEL_PROFILE=%s, or use another database for %s", ErrProfile, in.Profile, in.Profile, profile)
+			return looser(in.Profile, profile)
 		case rank > stored:
 			in.Profile = profile
 			return One(tx.NewUpdate().Model(&in).Column("profile").WherePK().Exec(ctx))

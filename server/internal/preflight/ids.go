@@ -1,0 +1,14 @@
+package preflight
+
+// The checks that others wait for.
+const (
+	checkPeopleURL   = "network.people-url"
+	checkDeviceURL   = "network.device-url"
+	checkSecretKey   = "secrets.secret-key"
+	checkFleetRoot   = "keys.fleet-root"
+	checkRunning     = "services.running"
+	checkPostgreSQL  = "database.postgresql"
+	checkDatabaseTLS = "database.tls"
+	checkReachable   = "database.reachable"
+	checkSchema      = "database.schema"
+)
