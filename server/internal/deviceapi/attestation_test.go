@@ -387,8 +387,12 @@ func TestWhatIsNotGenuineEvidenceIsRefusedEachWithItsReason(t *testing.T) {
 		if got := b.bring(&theirs); got != "challenge-foreign" {
 			t.Errorf("another device's evidence: %s", got)
 		}
-		if got := b.bring(newer); got != "identity-mismatch" {
-			t.Errorf("another device's evidence, in its name: %s", got)
+		borrowed := *newer
+		borrowed.EnrollmentID = b.EnrollmentID
+		for _, e := range []*protocol.AttestationEvidence{newer, &borrowed} {
+			if got := b.bring(e); got != "identity-mismatch" {
+				t.Errorf("another device's evidence, in its name: %s", got)
+			}
 		}
 		clock.advance(10 * time.Minute)
 		if got := a.bring(newer); got != "challenge-expired" {
