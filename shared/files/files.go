@@ -101,11 +101,11 @@ func ReadPrivateOf(path string, limit int64, owners ...int) ([]byte, error) {
 // what the program at path does (ErrForeign): it is a regular file that only they can
 // change or replace. A link is followed, and what it leads to is judged.
 func CheckProgram(path string, owners ...int) error {
-	real, err := filepath.EvalSymlinks(path)
+	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(real)
+	info, err := os.Stat(target)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func CheckProgram(path string, owners ...int) error {
 	if !ownedBy(info, owners) || changeable(info) {
 		return fmt.Errorf("%s: %w", path, ErrForeign)
 	}
-	return errors.Join(checkPlace(path, owners), checkPlace(real, owners))
+	return errors.Join(checkPlace(path, owners), checkPlace(target, owners))
 }
 
 // checkPlace judges the directory that a path stands in.

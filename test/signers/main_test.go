@@ -91,7 +91,7 @@ func load(path string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return key.(crypto.Signer), nil //nolint:errcheck,forcetypeassert // every key that is made here signs
+	return key.(crypto.Signer), nil
 }
 
 // external is a signer that can be told to misbehave.

@@ -204,11 +204,8 @@ func (s *Service) read(ctx context.Context, p signing.Purpose) ([]Standing, erro
 	now := s.d.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock() // whoever comes meanwhile wants the same
-	have := s.sets[p]
-	if age := time.Duration(0); have != nil {
-		if age = now.Sub(have.readAt); age >= 0 && age < refreshEvery {
-			return Stand(have.keys, now), nil
-		}
+	if have := s.sets[p]; have != nil && !now.Before(have.readAt) && now.Sub(have.readAt) < refreshEvery {
+		return Stand(have.keys, now), nil
 	}
 	keys, err := keysOf(ctx, s.d.Read(), p)
 	if err != nil {

@@ -55,7 +55,7 @@ func behave(how string, args []string) {
 	case "good":
 		serve(args[0])
 	case "slow": // answers when a file is there
-		for i := 0; i < 10_000; i++ {
+		for range 10_000 {
 			if _, err := os.Stat(args[1]); err == nil {
 				break
 			}
@@ -366,7 +366,7 @@ func TestTheSourceThatHoldsAKeyIsFound(t *testing.T) {
 			}
 			message := []byte("m")
 			sig, err := signer.Sign(rand.Reader, message, crypto.Hash(0))
-			if err != nil || !ed25519.Verify(key.Public().(ed25519.PublicKey), message, sig) { //nolint:errcheck,forcetypeassert // made above
+			if err != nil || !ed25519.Verify(key.Public().(ed25519.PublicKey), message, sig) {
 				t.Error(name, err)
 			}
 		}
