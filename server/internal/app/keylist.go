@@ -115,7 +115,7 @@ func (c *Core) authorityKeys(ctx context.Context) (list []Listed, err error) {
 		return nil, err
 	}
 	for _, a := range authorities {
-		l := Listed{Purpose: PurposeOf(a.Kind), Key: a.Fingerprint, State: string(a.State), Until: a.NotAfter, Source: inDatabase}
+		l := Listed{Purpose: keysource.PurposeOf(a.Kind), Key: a.Fingerprint, State: string(a.State), Until: a.NotAfter, Source: inDatabase}
 		if a.External {
 			l.Source = c.sourceOf(ctx, a)
 		}
@@ -132,7 +132,7 @@ func (c *Core) sourceOf(ctx context.Context, a pki.Authority) string {
 		return unknown
 	}
 	for _, s := range c.AuthorityKeys()[a.Kind].Sources() {
-		if pub, err := c.Keys.Public(ctx, PurposeOf(a.Kind), s); err == nil && pki.KeyDigest(pub) == pki.KeyDigest(cert.PublicKey) {
+		if pub, err := c.Keys.Public(ctx, keysource.PurposeOf(a.Kind), s); err == nil && pki.KeyDigest(pub) == pki.KeyDigest(cert.PublicKey) {
 			return s.Shown()
 		}
 	}
@@ -210,7 +210,7 @@ func (c *Core) configured() (list []configuredKey) {
 		add(string(signing.PurposeCommand), c.CommandKeys())
 	}
 	for _, kind := range []certs.Kind{certs.KindDevice, certs.KindServer} {
-		add(PurposeOf(kind), c.AuthorityKeys()[kind])
+		add(keysource.PurposeOf(kind), c.AuthorityKeys()[kind])
 	}
 	for _, p := range assertion.Purposes() {
 		add(string(p), c.AssertionKeys()[p])
@@ -252,7 +252,7 @@ func (c *Core) tryKey(ctx context.Context, s configuredKey) (crypto.PublicKey, e
 	if err != nil {
 		return nil, err
 	}
-	if _, isECDSA := pub.(*ecdsa.PublicKey); !isECDSA && (s.purpose == PurposeOf(certs.KindDevice) || s.purpose == PurposeOf(certs.KindServer)) {
+	if _, isECDSA := pub.(*ecdsa.PublicKey); !isECDSA && (s.purpose == keysource.PurposeOf(certs.KindDevice) || s.purpose == keysource.PurposeOf(certs.KindServer)) {
 		return nil, pki.ErrAuthorityKey
 	}
 	signer, err := c.Keys.Signer(s.purpose, s.source, pub)

@@ -12,22 +12,11 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keyfile"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keysource"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
-	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
-// PurposeOf names the purpose of an authority's key to the program that has it.
-func PurposeOf(kind certs.Kind) string { return string(kind) + "-ca" }
-
-// NewKeys opens the key sources that the settings name. Whoever owns the data directory
-// may own key files and programs too, when root runs a command beside the server.
-func NewKeys(o Options) *keysource.Opener {
-	var owners []int
-	if uid, ok := files.OwnerOf(o.Config.DataDir); ok && os.Geteuid() == 0 {
-		owners = append(owners, uid)
-	}
-	return keysource.New(o.Config.SignerTimeout, o.now(), owners...)
-}
+// NewKeys opens the key sources that the settings name.
+func NewKeys(o Options) *keysource.Opener { return keysource.OfSettings(o.Config, o.now()) }
 
 // CommandKeys are the sources of the keys that sign commands.
 func (c *Core) CommandKeys() *keysource.Set {
@@ -52,10 +41,7 @@ func (c *Core) AssertionKeys() map[signing.Purpose]*keysource.Set {
 // AuthorityKeys are the sources of the keys of authorities, where they are not in the
 // database.
 func (c *Core) AuthorityKeys() map[certs.Kind]*keysource.Set {
-	return map[certs.Kind]*keysource.Set{
-		certs.KindDevice: c.Keys.Set(PurposeOf(certs.KindDevice), c.Config.SignerDeviceCA, c.Config.SignerDeviceCAPrevious),
-		certs.KindServer: c.Keys.Set(PurposeOf(certs.KindServer), c.Config.SignerServerCA, c.Config.SignerServerCAPrevious),
-	}
+	return c.Keys.Authorities(c.Config)
 }
 
 func (c *Core) ownCommandKey() string {

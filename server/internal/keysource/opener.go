@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keyfile"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/extsign"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
 )
 
 // ErrNoKey says that no configured source holds the key.
@@ -53,11 +55,33 @@ func New(timeout time.Duration, now func() time.Time, owners ...int) *Opener {
 	return &Opener{timeout: timeout, owners: owners, now: now, gate: make(chan struct{}, atOnce), named: map[string]named{}}
 }
 
+// PurposeOf names the purpose of an authority's key to the program that has it.
+func PurposeOf(kind certs.Kind) string { return string(kind) + "-ca" }
+
+// Authorities are the sources of the keys of authorities, where they are not in the
+// database.
+func (o *Opener) Authorities(c *config.Config) map[certs.Kind]*Set {
+	return map[certs.Kind]*Set{
+		certs.KindDevice: o.Set(PurposeOf(certs.KindDevice), c.SignerDeviceCA, c.SignerDeviceCAPrevious),
+		certs.KindServer: o.Set(PurposeOf(certs.KindServer), c.SignerServerCA, c.SignerServerCAPrevious),
+	}
+}
+
 // Set is the sources of one purpose, the newest key's first.
 type Set struct {
 	o       *Opener
 	purpose string
 	sources []config.KeySource
+}
+
+// OfSettings opens the key sources that the settings name. Whoever owns the data directory
+// may own key files and programs too, when root runs a command beside the server.
+func OfSettings(c *config.Config, now func() time.Time) *Opener {
+	var owners []int
+	if uid, ok := files.OwnerOf(c.DataDir); ok && os.Geteuid() == 0 {
+		owners = append(owners, uid)
+	}
+	return New(c.SignerTimeout, now, owners...)
 }
 
 // Set is the sources of a purpose; those that say nothing are left out.

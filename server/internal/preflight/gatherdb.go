@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/config"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
-	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keyfile"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keysource"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
@@ -96,7 +98,7 @@ func (f *Facts) readTables(ctx context.Context, d *db.DB) error {
 	case missing == nil:
 		f.Fleet.Founded, f.Fleet.Bundle = true, fleet.Bundle
 		f.Fleet.Owner = ownersKeys(&fleet.Root.Root, f.Standing.RootIssuer)
-		f.Fleet.CommandKey = commandKey(f.Config.DataDir, fleet.Bundle)
+		f.Fleet.CommandKey = commandKey(ctx, f.Config, f.now, fleet.Bundle)
 	}
 	return f.readAuthorities(ctx, d)
 }
@@ -108,6 +110,7 @@ func (f *Facts) readAuthorities(ctx context.Context, d *db.DB) error {
 		ring = nil
 	}
 	authorities := pki.New(d, ring, f.Config.TrustDomain)
+	authorities.UseKeys(keysource.OfSettings(f.Config, f.now).Authorities(f.Config))
 	if f.Fleet.Authorities, err = authorities.Authorities(ctx); err != nil {
 		return err
 	}
@@ -137,22 +140,28 @@ func ownersKeys(root *signing.FleetRoot, certificateRoot []byte) map[string]stri
 }
 
 // commandKey says why the server could not sign a command.
-func commandKey(dataDir string, bundle *signing.PolicyBundle) string {
-	path := filepath.Join(dataDir, "keys", "command.key")
-	key, err := keyfile.Load(path)
+func commandKey(ctx context.Context, c *config.Config, now func() time.Time, bundle *signing.PolicyBundle) string {
+	source := c.SignerCommand
+	if source.Kind == "" {
+		path, err := filepath.Abs(filepath.Join(c.DataDir, "keys", "command.key"))
+		if err != nil {
+			return err.Error()
+		}
+		source = config.FileSource(path)
+	}
+	pub, err := keysource.OfSettings(c, now).Public(ctx, string(signing.PurposeCommand), source)
 	if errors.Is(err, os.ErrNotExist) {
-		return path + " is not there"
+		return source.Shown() + " is not there"
 	}
 	if err != nil {
-		return path + " cannot be read as a key of this server alone"
+		return source.Shown() + " is no key of this server alone: " + err.Error()
 	}
-	signer, err := signing.NewSigner(signing.PurposeCommand, key)
+	key, err := signing.NewKey(signing.PurposeCommand, pub)
 	if err != nil {
-		return path + " holds a key that signs no commands"
+		return source.Shown() + " holds a key that signs no commands"
 	}
-	listed := slices.ContainsFunc(bundle.CommandKeys, func(k signing.Key) bool { return k.ID == signer.Key().ID })
-	if !listed {
-		return "the policy bundle does not list the key in " + path
+	if !slices.ContainsFunc(bundle.CommandKeys, func(k signing.Key) bool { return k.ID == key.ID }) {
+		return "the policy bundle does not list the key in " + source.Shown()
 	}
 	return ""
 }

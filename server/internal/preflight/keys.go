@@ -91,11 +91,11 @@ func keyChecks() []Check {
 		},
 	}
 	for _, p := range []struct{ id, key, what string }{
-		{"workload-assertions", "SENTINEL_WORKLOAD_ASSERTION_SIGNING_KEY_FILE", "workload assertions"},
-		{"trust-assertions", "SENTINEL_TRUST_ASSERTION_SIGNING_KEY_FILE", "trust assertions"},
-		{"incident-policies", "SENTINEL_INCIDENT_POLICY_SIGNING_KEY_FILE", "incident policy bundles"},
-		{"backup-manifests", "SENTINEL_BACKUP_MANIFEST_SIGNING_KEY_FILE", "backup manifests"},
-		{"evidence-exports", "SENTINEL_EVIDENCE_EXPORT_SIGNING_KEY_FILE", "evidence exports"},
+		{"workload-assertions", "SENTINEL_SIGNER_WORKLOAD_ASSERTION", "workload assertions"},
+		{"trust-assertions", "SENTINEL_SIGNER_TRUST_ASSERTION", "trust assertions"},
+		{"incident-policies", "SENTINEL_SIGNER_INCIDENT_TEMPLATE", "incident policy bundles"},
+		{"backup-manifests", "SENTINEL_SIGNER_BACKUP_MANIFEST", "backup manifests"},
+		{"evidence-exports", "SENTINEL_SIGNER_EVIDENCE_EXPORT", "evidence exports"},
 	} {
 		list = append(list, Check{
 			ID: "keys." + p.id, Weight: Must, Title: "The key that signs " + p.what + " is its own, and outside the repository",

@@ -75,6 +75,7 @@ var breaks = []struct {
 	{"keys.out-of-reach", "by its name", nil, func(f *Facts) { f.Files.Keys = append(f.Files.Keys, PrivateKey{"/etc/sentinel/fleet-root.key", "?"}) }},
 	{"keys.founded-elsewhere", "a trial", nil, func(f *Facts) { f.Standing.BornOnTrial = true }},
 	{"keys.command", "not there", nil, func(f *Facts) { f.Fleet.CommandKey = "command.key is not there" }},
+	{"keys.external-signers", "quoted as for a shell", map[string]string{"SENTINEL_SIGNER_DEVICE_CA": `exec:/usr/bin/sentinel-pkcs11 "a b"`}, nil},
 	{"keys.policy-bundle", "expired", nil, func(f *Facts) { f.Fleet.Bundle.ExpiresAt = noon }},
 
 	{"enrollment.approval", "false", map[string]string{"SENTINEL_REQUIRE_NEW_DEVICE_APPROVAL": "false"}, nil},
@@ -94,7 +95,8 @@ var breaks = []struct {
 	{"identity.issuing", "stopped", nil, func(f *Facts) { f.Standing.StoppedAt = noon }},
 	{"identity.trust-domain", "the default", map[string]string{"SENTINEL_TRUST_DOMAIN": ""}, nil},
 	{"identity.first-use", "one", nil, func(f *Facts) { f.Standing.FirstUse = 1 }},
-	{"identity.external-ca", "external", map[string]string{"SENTINEL_DEVICE_CA": "external"}, nil},
+	{"identity.external-ca", "nobody is named", map[string]string{"SENTINEL_DEVICE_CA": "external", "SENTINEL_REVOCATION_RESPONDER": "aia"}, nil},
+	{"identity.external-revocation", "nobody is asked", map[string]string{"SENTINEL_DEVICE_CA": "external", "SENTINEL_EXTERNAL_CA_FILES": "/etc/sentinel/ca.pem"}, nil},
 
 	{"people.admin", "nobody", nil, func(f *Facts) { f.Standing.Accounts[0].Role, f.Standing.Accounts[0].Grants = "security", nil }},
 	{"people.second-factors", "one without", nil, func(f *Facts) { f.Standing.Accounts[1].TOTP = false }},
