@@ -142,7 +142,7 @@ func (f *Flow) settle(ctx context.Context, who audit.Actor, r *identity.Request)
 		if err := pki.MayIssue(ctx, tx); err != nil {
 			return err
 		}
-		until := tx.At().Add(identity.UnusedLife)
+		until := identity.FirstUseUntil(tx.At(), cert.NotAfter)
 		if err := identity.Settle(ctx, tx, r.ID, cert.Fingerprint, until); err != nil {
 			return err
 		}

@@ -179,7 +179,7 @@ func (f *Flow) recordIn(ctx context.Context, tx db.Tx, batch []*renewal, results
 			return err
 		}
 		r.State, r.Fingerprint = identity.Issued, r.cert.Fingerprint
-		r.CreatedAt, r.ExpiresAt = tx.At(), tx.At().Add(identity.UnusedLife)
+		r.CreatedAt, r.ExpiresAt = tx.At(), identity.FirstUseUntil(tx.At(), r.cert.NotAfter)
 		requests = append(requests, r.Request)
 	}
 	taken, err := identity.Insert(ctx, tx, requests...)

@@ -96,6 +96,12 @@ func (r *Request) Live(now time.Time) State {
 	return r.State
 }
 
+// FirstUseUntil is when a certificate that was given at an instant is no longer waited
+// for: after UnusedLife, or once it has ended, for who did not take it by then never will.
+func FirstUseUntil(given, notAfter db.Micros) db.Micros {
+	return min(given.Add(UnusedLife), notAfter.Add(time.Second)) // its last second is part of it
+}
+
 // Same reports whether a request is the one that is stored, sent again.
 func (r *Request) Same(other *Request) bool {
 	return r.ID == other.ID && r.DeviceID == other.DeviceID && r.Kind == other.Kind && r.SignedBy == other.SignedBy && r.Lost == other.Lost && r.CSRDigest == other.CSRDigest

@@ -90,3 +90,20 @@ func TestADeviceIsGivenSoManyCertificatesInASpan(t *testing.T) {
 		t.Error("the span is not the hour, or the life where that is shorter")
 	}
 }
+
+// ENR-13: who did not take a certificate before it ended begins anew, and is not given
+// the same one until the request's time is over.
+func TestACertificateThatEndedIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	given := db.At(now)
+	for end, want := range map[time.Duration]time.Duration{
+		8 * time.Hour:                       8*time.Hour + time.Second,
+		identity.UnusedLife - 2*time.Second: identity.UnusedLife - time.Second,
+		identity.UnusedLife:                 identity.UnusedLife,
+		30 * 24 * time.Hour:                 identity.UnusedLife,
+	} {
+		if got := identity.FirstUseUntil(given, given.Add(end)); got != given.Add(want) {
+			t.Errorf("one of %s is waited for until %s after it was given, want %s", end, got.Time().Sub(given.Time()), want)
+		}
+	}
+}
