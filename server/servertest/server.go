@@ -201,7 +201,7 @@ func (s *Server) Count(table, where string, args ...any) int {
 func (s *Server) Round() {
 	s.t.Helper()
 	for _, f := range []func(context.Context) error{
-		s.app.Flow.Reevaluate, s.app.Flow.Rejudge, s.app.Flow.ExpireEnrollments, s.app.Flow.ExpireIdentities, s.app.Flow.CommandRound, s.app.Flow.FlushBeatCounts, s.app.Policy.Refresh, s.app.Flow.RaiseMark,
+		s.app.Flow.Reevaluate, s.app.Flow.Rejudge, s.app.Flow.ExpireEnrollments, s.app.Flow.ExpireIdentities, s.app.Flow.CommandRound, s.app.Flow.FlushBeatCounts, s.app.Policy.Refresh, s.app.Flow.RaiseMark, s.app.Lists.Round,
 		func(ctx context.Context) error { return s.app.Refusals.Flush(ctx, true) },
 	} {
 		if err := f(s.t.Context()); err != nil {
