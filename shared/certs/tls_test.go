@@ -174,6 +174,10 @@ func TestTheAgentBelievesItsCAAndTheExactName(t *testing.T) {
 	}
 }
 
+// looks is the one place that connects to be shown a certificate, which it then judges:
+// the checklist looks at this server's own listeners, and tells what is wrong with them.
+const looks = "../../server/internal/preflight/listening.go"
+
 func TestNoCodeCanSkipVerification(t *testing.T) {
 	t.Parallel()
 	files := 0
@@ -185,6 +189,9 @@ func TestNoCodeCanSkipVerification(t *testing.T) {
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
 		if err != nil {
 			return err
+		}
+		if filepath.ToSlash(path) == looks {
+			return nil
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
 			if id, ok := n.(*ast.Ident); ok && id.Name == "InsecureSkipVerify" {

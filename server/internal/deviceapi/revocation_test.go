@@ -15,17 +15,14 @@ import (
 // revocationLimit is the promise: refused everywhere after this time.
 const revocationLimit = 5 * time.Second
 
-// PKI-03, REV-01
+// PKI-03, REV-01. It measures, and so runs beside no other test of this package.
 func TestARevokedDeviceIsRefusedAtEveryNodeOnTheConnectionThatWasOpen(t *testing.T) {
-	t.Parallel()
 	const devices = 100
 	t.Run("two nodes on postgres", func(t *testing.T) {
-		t.Parallel()
 		w := newWorld(t, dbtest.PostgresURL(t), servertest.Options{})
 		revokeAll(t, w, devices, w.Server, w.Sibling())
 	})
 	t.Run("one node on sqlite", func(t *testing.T) {
-		t.Parallel()
 		w := newWorld(t, "sqlite:", servertest.Options{})
 		revokeAll(t, w, devices, w.Server)
 	})
