@@ -22,6 +22,7 @@ GOLANGCI_LINT         := bin/tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
 
 # What may be set on the command line.
 FUZZTIME     ?= 5s
+FUZZSHARE    ?= 1
 HEAVY_ROUNDS ?=
 ONLY         ?=
 VECTORS      ?=
@@ -118,7 +119,7 @@ test-vectors: ## run published test vectors through our verifiers; VECTORS=DIR s
 
 .PHONY: fuzz
 fuzz: ## fuzz each parser for a short while; FUZZTIME=5s says how long
-	.ci/fuzz $(FUZZTIME)
+	.ci/fuzz $(FUZZTIME) $(FUZZSHARE)
 
 .PHONY: mutants
 mutants: ## take each defence away and see a test fail; ONLY=REGEXP chooses patches
