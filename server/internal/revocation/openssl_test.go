@@ -29,7 +29,7 @@ type openssl struct {
 func newOpenSSL(t *testing.T) *openssl {
 	t.Helper()
 	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
+		t.Fatal("openssl is not installed; run: test/postgres/ensure judges")
 	}
 	at := time.Now()
 	o := &openssl{t: t, ca: extcatest.NewRoot(t, "Other", at, nil), dir: t.TempDir()}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/servertest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/programs"
 )
 
 // bin is the folder of the two programs, built once.
@@ -44,16 +45,8 @@ func build(m *testing.M) (int, error) {
 		return 1, err
 	}
 	defer func() { _ = os.RemoveAll(bin) }()
-	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
-	if err != nil {
+	if err := programs.Build("../../..", bin); err != nil {
 		return 1, err
-	}
-	for _, name := range []string{"agent", "server"} {
-		cmd := exec.Command("go", "build", "-o", filepath.Join(bin, "sentinel-"+name), "./"+name)
-		cmd.Dir = root
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return 1, fmt.Errorf("build the %s: %w\n%s", name, err, out)
-		}
 	}
 	return m.Run(), nil
 }
