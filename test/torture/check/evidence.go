@@ -109,10 +109,6 @@ type Identity struct {
 // Entry is a row of audit_entries.
 type Entry struct{ Action, Object, Result, Reason, Details string }
 
-// unusedLife is how long a certificate waits for its first use: the request's time
-// is over that long after it was given.
-const unusedLife = 24 * time.Hour
-
 // Load reads what lies in the run's directory, the nodes' data directories and
 // the database, and the agents' journals by name.
 func Load(dir string, nodes []string, d *sql.DB, agents map[string]string) (*Evidence, error) {
@@ -331,14 +327,11 @@ func (e *Evidence) readRows(d *sql.DB) error {
 			e.Certificates = append(e.Certificates, v)
 			return err
 		}),
-		each(d, "SELECT id, device_id, state, approval_id, fingerprint, signed_by, created_at, expires_at, decided_at FROM identity_requests", func(scan func(...any) error) error {
+		each(d, "SELECT id, device_id, state, approval_id, fingerprint, signed_by, created_at, decided_at FROM identity_requests", func(scan func(...any) error) error {
 			var v Request
-			var created, expires, decided int64
-			err := scan(&v.ID, &v.Device, &v.State, &v.Approval, &v.Fingerprint, &v.SignedBy, &created, &expires, &decided)
+			var created, decided int64
+			err := scan(&v.ID, &v.Device, &v.State, &v.Approval, &v.Fingerprint, &v.SignedBy, &created, &decided)
 			v.Created = time.Duration(created) * time.Microsecond
-			if v.Fingerprint != "" {
-				v.Given = time.Duration(expires)*time.Microsecond - unusedLife
-			}
 			if !v.Open() {
 				v.End = time.Duration(decided) * time.Microsecond
 			}
@@ -359,13 +352,28 @@ func (e *Evidence) readRows(d *sql.DB) error {
 			e.Targets = append(e.Targets, v)
 			return err
 		}),
-		each(d, "SELECT action, object_id, result, reason, details FROM audit_entries", func(scan func(...any) error) error {
+		each(d, "SELECT at, action, object_id, result, reason, details FROM audit_entries", func(scan func(...any) error) error {
 			var v Entry
-			err := scan(&v.Action, &v.Object, &v.Result, &v.Reason, &v.Details)
+			var at int64
+			err := scan(&at, &v.Action, &v.Object, &v.Result, &v.Reason, &v.Details)
 			e.Audit = append(e.Audit, v)
+			e.given(v, time.Duration(at)*time.Microsecond)
 			return err
 		}),
 	)
+}
+
+// given notes when a request led to its certificate: their transaction's entry tells.
+func (e *Evidence) given(a Entry, at time.Duration) {
+	var details struct{ Request string }
+	if a.Action != "certificate.renew" || json.Unmarshal([]byte(a.Details), &details) != nil {
+		return
+	}
+	for i := range e.Requests {
+		if e.Requests[i].ID == details.Request {
+			e.Requests[i].Given = at
+		}
+	}
 }
 
 func each(d *sql.DB, query string, row func(scan func(...any) error) error) error {
