@@ -47,42 +47,57 @@ func NewRequest(deviceID string, key crypto.Signer) ([]byte, error) {
 // returned as one of ErrCSRMalformed, ErrWeakKey, ErrWrongName, ErrExtraNames and
 // ErrCSRSignature, or protocol.ErrDeviceID.
 func ParseRequest(der []byte, deviceID string) (*Request, error) {
-	if err := protocol.CheckDeviceID(deviceID); err != nil {
-		return nil, err
-	}
-	if len(der) == 0 || len(der) > protocol.MaxCSR {
-		return nil, fmt.Errorf("%w: empty, or longer than %d bytes", ErrCSRMalformed, protocol.MaxCSR)
-	}
-	// The library passes over what follows the last element.
-	if parts, err := children(der); err != nil || len(parts) != 3 {
-		return nil, ErrCSRMalformed
-	}
-	csr, err := x509.ParseCertificateRequest(der)
+	r, csr, err := readRequest(der, deviceID)
 	if err != nil {
-		return nil, ErrCSRMalformed // its text may quote the request
-	}
-	if err := CheckPublicKey(csr.PublicKey); err != nil {
-		return nil, err
-	}
-	spki, err := x509.MarshalPKIXPublicKey(csr.PublicKey)
-	if err != nil || !bytes.Equal(spki, csr.RawSubjectPublicKeyInfo) {
-		return nil, ErrCSRMalformed
-	}
-	if !namesOnly(csr.RawSubject, deviceID) {
-		if len(csr.Subject.Names) > 1 {
-			return nil, ErrExtraNames
-		}
-		return nil, ErrWrongName
-	}
-	if err := checkBody(csr); err != nil {
 		return nil, err
 	}
 	if err := checkOwnSignature(csr); err != nil {
 		return nil, err
 	}
+	return r, nil
+}
+
+// ParseProvenRequest is ParseRequest without ErrCSRSignature, for who has another
+// proof that the key's holder asked: a signature by it over a text that holds der.
+func ParseProvenRequest(der []byte, deviceID string) (*Request, error) {
+	r, _, err := readRequest(der, deviceID)
+	return r, err
+}
+
+func readRequest(der []byte, deviceID string) (*Request, *x509.CertificateRequest, error) {
+	if err := protocol.CheckDeviceID(deviceID); err != nil {
+		return nil, nil, err
+	}
+	if len(der) == 0 || len(der) > protocol.MaxCSR {
+		return nil, nil, fmt.Errorf("%w: empty, or longer than %d bytes", ErrCSRMalformed, protocol.MaxCSR)
+	}
+	// The library passes over what follows the last element.
+	if parts, err := children(der); err != nil || len(parts) != 3 {
+		return nil, nil, ErrCSRMalformed
+	}
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		return nil, nil, ErrCSRMalformed // its text may quote the request
+	}
+	if err := CheckPublicKey(csr.PublicKey); err != nil {
+		return nil, nil, err
+	}
+	spki, err := x509.MarshalPKIXPublicKey(csr.PublicKey)
+	if err != nil || !bytes.Equal(spki, csr.RawSubjectPublicKeyInfo) {
+		return nil, nil, ErrCSRMalformed
+	}
+	if !namesOnly(csr.RawSubject, deviceID) {
+		if len(csr.Subject.Names) > 1 {
+			return nil, nil, ErrExtraNames
+		}
+		return nil, nil, ErrWrongName
+	}
+	if err := checkBody(csr); err != nil {
+		return nil, nil, err
+	}
 	code, err := KeyCode(csr.PublicKey)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	sum := sha256.Sum256(der)
 	return &Request{
@@ -91,7 +106,7 @@ func ParseRequest(der []byte, deviceID string) (*Request, error) {
 		PublicKey: csr.PublicKey,
 		SPKI:      spki,
 		KeyCode:   code,
-	}, nil
+	}, csr, nil
 }
 
 // checkBody compares the signed part with the only one possible for its name and

@@ -226,7 +226,10 @@ func TestARenewalIsSignedByTwoKeys(t *testing.T) {
 	current, next := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)), must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	r := Renewal{RequestID: testAction, DeviceID: "device-1", EnrollmentID: target(1).EnrollmentID, Current: strings.Repeat("a", 64), CSR: []byte("csr")}
 	env := must(SignRenewal(t.Context(), r, current, next))
-	if got := must(VerifyRenewal(env, current.Public(), next.Public())); got.DeviceID != "device-1" || got.Recovery {
+	if err := VerifyRenewal(env, current.Public(), next.Public()); err != nil {
+		t.Fatal(err)
+	}
+	if got := must(ReadRenewal(env)); got.DeviceID != "device-1" || got.Recovery {
 		t.Errorf("%+v", got)
 	}
 	one := must(NewSigner(PurposeRenewal, next))
@@ -240,7 +243,7 @@ func TestARenewalIsSignedByTwoKeys(t *testing.T) {
 		"another device's present":  {env, must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)), next},
 		"another new key than that": {env, current, must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))},
 	} {
-		if _, err := VerifyRenewal(test.env, test.cur.Public(), test.next.Public()); !errors.Is(err, ErrThreshold) {
+		if err := VerifyRenewal(test.env, test.cur.Public(), test.next.Public()); !errors.Is(err, ErrThreshold) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

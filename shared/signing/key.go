@@ -104,6 +104,11 @@ func (k Key) Verify(pae, sig []byte) error {
 	if err != nil {
 		return err
 	}
+	return k.verify(pub, pae, sig)
+}
+
+// verify is Verify with the key that public returns.
+func (k Key) verify(pub crypto.PublicKey, pae, sig []byte) error {
 	var ok bool
 	switch pub := pub.(type) {
 	case ed25519.PublicKey:

@@ -76,7 +76,7 @@ func (k oneKey) takes(p Purpose, env *Envelope) error {
 	case PurposeResult:
 		_, err = VerifyResult(env, k.private.Public())
 	case PurposeRenewal:
-		_, err = VerifyRenewal(env, k.private.Public(), k.next.Public())
+		err = VerifyRenewal(env, k.private.Public(), k.next.Public())
 	default:
 		_, _, err = env.Verify(p, []Key{k.key(p)}, 1)
 	}

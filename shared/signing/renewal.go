@@ -76,19 +76,20 @@ func ReadRenewal(env *Envelope) (*Renewal, error) {
 	return &r, r.Check()
 }
 
-// VerifyRenewal makes sure that both keys signed, and that they are two.
-func VerifyRenewal(env *Envelope, current, next crypto.PublicKey) (*Renewal, error) {
+// VerifyRenewal makes sure that both keys signed what ReadRenewal read, and that
+// they are two.
+func VerifyRenewal(env *Envelope, current, next crypto.PublicKey) error {
 	var keys []Key
+	pubs := map[string]crypto.PublicKey{} // by key id: the records were made of them just now
 	for _, pub := range []crypto.PublicKey{current, next} {
 		key, err := NewKey(PurposeRenewal, pub)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		keys = append(keys, key)
+		keys, pubs[key.ID] = append(keys, key), pub
 	}
+	by := func(k Key, pae, sig []byte) error { return k.verify(pubs[k.ID], pae, sig) }
 	// Keys are told apart by the public key, so one key twice is one of two.
-	if _, _, err := env.Verify(PurposeRenewal, keys, len(keys)); err != nil {
-		return nil, err
-	}
-	return ReadRenewal(env)
+	_, _, err := env.verify(PurposeRenewal, keys, by, len(keys))
+	return err
 }

@@ -14,6 +14,11 @@ import (
 // verify refuses the whole (ErrSignature). Keys are told apart by the public key,
 // not by the record. A record of another purpose never counts, whatever its id.
 func (e *Envelope) Verify(p Purpose, keys []Key, threshold int) (payload []byte, signers []string, err error) {
+	return e.verify(p, keys, Key.Verify, threshold)
+}
+
+// verify is Verify with a way to verify by a key.
+func (e *Envelope) verify(p Purpose, keys []Key, by func(k Key, pae, sig []byte) error, threshold int) (payload []byte, signers []string, err error) {
 	if err := e.check(); err != nil {
 		return nil, nil, err
 	}
@@ -30,7 +35,7 @@ func (e *Envelope) Verify(p Purpose, keys []Key, threshold int) (payload []byte,
 		if i < 0 {
 			continue
 		}
-		if err := keys[i].Verify(pae, s.Sig); err != nil {
+		if err := by(keys[i], pae, s.Sig); err != nil {
 			return nil, nil, fmt.Errorf("key %s: %w", keys[i].ID, err)
 		}
 		if public := string(keys[i].Public); !counted[public] {

@@ -241,7 +241,7 @@ func TestASignerIsNotTakenAtItsWord(t *testing.T) {
 	t.Parallel()
 	private := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
 	faulty := must(NewSigner(PurposeResult, liar{public: private.Public(), sig: make([]byte, 64)}))
-	if _, err := faulty.Sign(t.Context(), []byte("x")); !errors.Is(err, ErrSignature) {
+	if _, err := Seal(t.Context(), PurposeResult, []byte("{}"), faulty); !errors.Is(err, ErrSignature) {
 		t.Errorf("a false signature: %v", err)
 	}
 	broken := must(NewSigner(PurposeResult, liar{public: private.Public(), err: io.ErrUnexpectedEOF}))

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/cputime"
 )
 
 func TestAFigureIsTheMedianOfItsRoundsRatios(t *testing.T) {
@@ -105,13 +107,13 @@ func number(t *testing.T, d *sql.DB, query string) (n int) {
 
 func TestCPUAndMemoryOfAProcessAreRead(t *testing.T) {
 	t.Parallel()
-	before := cpuOf(os.Getpid())
+	before := cputime.Of(os.Getpid())
 	x := 0
 	if err := until(context.Background(), time.Minute, time.Millisecond, func() bool {
 		for i := range 1_000_000 {
 			x += i
 		}
-		return cpuOf(os.Getpid())-before > 20*time.Millisecond
+		return cputime.Of(os.Getpid())-before > 20*time.Millisecond
 	}); err != nil {
 		t.Errorf("%v after %d", err, x)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -11,9 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/cputime"
 
 	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver, named "pgx"
@@ -56,13 +56,8 @@ func findPostgres(ctx context.Context) (*postgresServer, error) {
 			}
 		}
 	}
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", backend))
-	if err != nil {
+	if s.pid, err = cputime.ParentOf(backend); err != nil {
 		return nil, fmt.Errorf("the database must run on this machine: %w", err)
-	}
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:])) // proc_pid_stat(5): state, parent
-	if s.pid, err = strconv.Atoi(fields[1]); err != nil {
-		return nil, err
 	}
 	var fsync, commit string
 	settings := func() bool { // on a new connection: one that is open learns of them later

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/cputime"
 )
 
 func beatOnce(ctx context.Context, c *caller) error { return c.beat(ctx) }
@@ -562,14 +564,14 @@ func agent(ctx context.Context, b *bench) error {
 	bytes := b.compare(8, "a heartbeat on the wire, both ways, TLS included", "", "bytes", agentBytes)
 	idle := min(idleFor, 5*b.plan.window)
 	return b.eachRound(ctx, func(int) error {
-		cpu, begin := cpuOf(p.pid()), time.Now()
+		cpu, begin := cputime.Of(p.pid()), time.Now()
 		n, had := w.count(), w.answers()
 		pause(ctx, idle)
 		if err := until(ctx, time.Minute, 10*time.Millisecond, func() bool { return w.answers() > had }); err != nil {
 			return err
 		}
 		pause(ctx, 100*time.Millisecond) // the last answer's end
-		used.alone(float64((cpuOf(p.pid()) - cpu).Microseconds()) / 1000 / time.Since(begin).Seconds())
+		used.alone(float64((cputime.Of(p.pid()) - cpu).Microseconds()) / 1000 / time.Since(begin).Seconds())
 		resident.alone(residentMB(p.pid()))
 		bytes.alone(float64(w.count()-n) / float64(w.answers()-had))
 		return p.ended()

@@ -20,6 +20,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/cputime"
+
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
@@ -234,7 +236,7 @@ func (c *crew) load(ctx context.Context, d time.Duration, atOnce int, pids []int
 	errs := make([]error, atOnce)
 	run, stop := context.WithTimeout(ctx, d)
 	defer stop()
-	before, begin := cpuOf(pids...), time.Now()
+	before, begin := cputime.Of(pids...), time.Now()
 	var wg sync.WaitGroup
 	for w := range atOnce {
 		wg.Go(func() {
@@ -253,7 +255,7 @@ func (c *crew) load(ctx context.Context, d time.Duration, atOnce int, pids []int
 		})
 	}
 	wg.Wait()
-	elapsed, used := time.Since(begin), cpuOf(pids...)-before
+	elapsed, used := time.Since(begin), cputime.Of(pids...)-before
 	if err := errors.Join(errs...); err != nil {
 		return measured{}, err
 	}

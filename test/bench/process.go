@@ -90,42 +90,6 @@ func (p *process) ended() error {
 	}
 }
 
-// cpuOf is the CPU time of processes with their children, exact to the microsecond:
-// proc_pid_schedstat(5) of every thread. What a child used that has ended is not
-// in it; servers and databases under load keep theirs.
-func cpuOf(pids ...int) time.Duration {
-	var total time.Duration
-	for _, pid := range pids {
-		for _, member := range append(childrenOf(pid), pid) {
-			threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", member))
-			for _, t := range threads {
-				data, err := os.ReadFile(t)
-				if err != nil {
-					continue
-				}
-				first, _, _ := strings.Cut(string(data), " ")
-				ns, _ := strconv.ParseInt(first, 10, 64)
-				total += time.Duration(ns)
-			}
-		}
-	}
-	return total
-}
-
-func childrenOf(pid int) []int {
-	var list []int
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, f := range files {
-		data, _ := os.ReadFile(f)
-		for text := range strings.FieldsSeq(string(data)) {
-			if n, err := strconv.Atoi(text); err == nil {
-				list = append(list, n)
-			}
-		}
-	}
-	return list
-}
-
 // residentMB is VmRSS (proc_pid_status(5)) in MB of 2^20 bytes.
 func residentMB(pid int) float64 {
 	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

@@ -29,7 +29,7 @@ func renewal(ctx context.Context, b *bench) error {
 		if err != nil {
 			return err
 		}
-		b.compare(3, "a renewal, beside its parts, batched too (CPU of this process)", string(m[1]), "times", 1.5).alone(ratio)
+		b.compare(3, "a renewal, beside its parts, batched too (CPU)", string(m[1]), "times", 1.5).alone(ratio)
 	}
 	return nil
 }

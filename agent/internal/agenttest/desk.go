@@ -158,7 +158,7 @@ func (d *Desk) renew(w http.ResponseWriter, r *http.Request, body []byte) {
 		d.t.Errorf("the renewal's request: %v", err)
 		return
 	}
-	if _, err := signing.VerifyRenewal(env, d.current.PublicKey, req.PublicKey); err != nil || asked.Current != certs.Fingerprint(d.current.Raw) {
+	if err := signing.VerifyRenewal(env, d.current.PublicKey, req.PublicKey); err != nil || asked.Current != certs.Fingerprint(d.current.Raw) {
 		d.t.Errorf("the renewal is not by both keys: %v", err)
 	}
 	d.Renewals = append(d.Renewals, *asked)

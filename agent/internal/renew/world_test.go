@@ -246,15 +246,15 @@ func (o *office) request(body []byte, recovery bool) (*signing.Renewal, *certs.R
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	unverified, err := signing.ReadRenewal(env)
+	r, err := signing.ReadRenewal(env)
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	req, err := certs.ParseRequest(unverified.CSR, "edge-1")
+	req, err := certs.ParseRequest(r.CSR, "edge-1")
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	r, err := signing.VerifyRenewal(env, o.current.PublicKey, req.PublicKey)
+	err = signing.VerifyRenewal(env, o.current.PublicKey, req.PublicKey)
 	if err != nil || r.Current != certs.Fingerprint(o.current.Raw) || r.DeviceID != "edge-1" || r.Recovery != recovery {
 		o.t.Fatalf("the request is not in order: %+v, %v", r, err)
 	}

@@ -136,8 +136,12 @@ func prove(ctx context.Context, p signing.Purpose, key crypto.Signer) (signing.K
 	if err != nil {
 		return signing.Key{}, err
 	}
-	_, err = signer.Sign(ctx, signing.PAE("application/vnd.sentinel-secure-x.test", []byte("this signs nothing")))
-	return signer.Key(), err
+	pae := signing.PAE("application/vnd.sentinel-secure-x.test", []byte("this signs nothing"))
+	sig, err := signer.Sign(ctx, pae)
+	if err != nil {
+		return signing.Key{}, err
+	}
+	return signer.Key(), signer.Key().Verify(pae, sig)
 }
 
 // Retire takes a key out of the set at once. One that somebody would miss is ErrInUse,

@@ -109,7 +109,7 @@ func recoverable(ctx context.Context, tx db.Tx, r *identity.Request) error {
 // settle signs the certificate of an approved request, then records it in one
 // transaction that checks again that it may.
 func (f *Flow) settle(ctx context.Context, who audit.Actor, r *identity.Request) (*identity.Request, error) {
-	req, err := certs.ParseRequest(r.CSR, r.DeviceID)
+	req, err := certs.ParseProvenRequest(r.CSR, r.DeviceID) // both keys signed it when it came
 	if err != nil {
 		return nil, err
 	}

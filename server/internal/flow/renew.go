@@ -296,11 +296,11 @@ func readRenewal(body []byte, deviceID string, current func(*signing.Renewal) (c
 	if err != nil {
 		return nil, nil, err
 	}
-	req, err := certs.ParseRequest(r.CSR, deviceID)
+	req, err := certs.ParseProvenRequest(r.CSR, deviceID) // by the new key's signature, next
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := signing.VerifyRenewal(env, key, req.PublicKey); err != nil {
+	if err := signing.VerifyRenewal(env, key, req.PublicKey); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrRenewal, err)
 	}
 	return r, req, nil

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -28,11 +29,12 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/cputime"
 )
 
 const (
 	rounds   = 5
-	perRound = 400
+	perRound = 1000
 	inFlight = 64
 
 	// tripwire is above the goal by what two signatures of the envelope and the second
@@ -48,27 +50,34 @@ const mtls = 34 * time.Microsecond
 // the request's check, the signature and the rows, in rounds that take turns. The
 // parts are batched too: against one commit each, anything would look good.
 func TestARenewalCostsLittleMoreThanItsParts(t *testing.T) {
-	dbtest.Both(t, func(t *testing.T, url string) {
-		b := newBench(t, url)
-		var ratios, wall []float64
-		for range rounds {
-			renewal, renewalWall := measure(perRound, b.renewals(perRound))
-			bare, bareWall := measure(perRound, b.bares(perRound))
-			ratios = append(ratios, float64(renewal+mtls)/float64(bare+mtls))
-			wall = append(wall, float64(renewalWall)/float64(bareWall))
-			t.Logf("renewal %v CPU (%v wall), bare %v CPU (%v wall)", renewal, renewalWall, bare, bareWall)
-		}
-		slices.Sort(ratios)
-		slices.Sort(wall)
-		t.Logf("%s: median ratio %.2f CPU of this process, %.2f wall; the goal is 1.5", b.d.Dialect(), ratios[rounds/2], wall[rounds/2])
-		if ratios[rounds/2] > tripwire {
-			t.Errorf("a renewal costs %.2f times its parts, more than %.1f", ratios[rounds/2], tripwire)
-		}
-	})
+	// One after the other: what is measured is the process.
+	for name, url := range map[string]string{"sqlite": "sqlite:" + dbtest.SQLitePath(t), "postgres": dbtest.PostgresURL(t)} {
+		t.Run(name, func(t *testing.T) { compare(t, newBench(t, url)) })
+	}
 }
 
-func measure(n int, act func(i int)) (cpu, wall time.Duration) {
-	before, began := used(), time.Now()
+func compare(t *testing.T, b *bench) {
+	t.Helper()
+	var ratios, wall []float64
+	for range rounds {
+		renewal, renewalWall := b.measure(perRound, b.renewals(perRound))
+		bare, bareWall := b.measure(perRound, b.bares(perRound))
+		ratios = append(ratios, float64(renewal+mtls)/float64(bare+mtls))
+		wall = append(wall, float64(renewalWall)/float64(bareWall))
+		t.Logf("renewal %v CPU (%v wall), bare %v CPU (%v wall)", renewal, renewalWall, bare, bareWall)
+	}
+	slices.Sort(ratios)
+	slices.Sort(wall)
+	t.Logf("%s: median ratio %.2f CPU, %.2f wall; the goal is 1.5", b.d.Dialect(), ratios[rounds/2], wall[rounds/2])
+	if ratios[rounds/2] > tripwire {
+		t.Errorf("a renewal costs %.2f times its parts, more than %.1f", ratios[rounds/2], tripwire)
+	}
+}
+
+// measure does something n times: what one took of this process and the database, and of time.
+func (b *bench) measure(n int, act func(i int)) (cpu, wall time.Duration) {
+	runtime.GC() // what preparing left behind is not part of it
+	before, began := b.used(), time.Now()
 	var next atomic.Int64
 	var all sync.WaitGroup
 	for range inFlight {
@@ -79,15 +88,19 @@ func measure(n int, act func(i int)) (cpu, wall time.Duration) {
 		})
 	}
 	all.Wait()
-	return (used() - before) / time.Duration(n), time.Since(began) / time.Duration(n)
+	return (b.used() - before) / time.Duration(n), time.Since(began) / time.Duration(n)
 }
 
-func used() time.Duration {
+func (b *bench) used() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		panic(err)
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	total := time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	if b.database != 0 {
+		total += cputime.Of(b.database)
+	}
+	return total
 }
 
 type bench struct {
@@ -97,6 +110,8 @@ type bench struct {
 	at   string // id of the authority
 	bare *batcher[*pki.Issued, bool]
 	n    int
+
+	database int // pid of PostgreSQL, which SQLite does without
 }
 
 func newBench(t *testing.T, url string) *bench {
@@ -138,6 +153,12 @@ func newBench(t *testing.T, url string) *bench {
 		}
 	}
 	b.bare = newBatcher(3*time.Millisecond, 256, writers(d.Dialect()), func(c *pki.Issued) string { return c.Fingerprint }, b.storeBare)
+	if d.Dialect() == db.PostgreSQL {
+		var backend int
+		must(d.Read().NewRaw("SELECT pg_backend_pid()").Scan(ctx, &backend))
+		b.database, err = cputime.ParentOf(backend)
+		must(err)
+	}
 	run, stop := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = b.RunRenewals(run) })
