@@ -260,3 +260,32 @@ func FuzzLintDevice(f *testing.F) {
 		}
 	})
 }
+
+// ENR-15: of every kind of certificate, each changed bit of the signature is found.
+func TestLintRefusesACertificateThatTheIssuerDidNotSign(t *testing.T) {
+	t.Parallel()
+	b := newBench()
+	ca, key := b.device, p256Key()
+	w := week(key.Public())
+	responder := ResponderTemplate{PublicKey: key.Public(), NotBefore: w.NotBefore, NotAfter: w.NotAfter}
+	for name, issued := range map[string]struct {
+		der  []byte
+		lint func(der []byte) error
+	}{
+		"device":    {must(IssueDevice(ca, w)), func(der []byte) error { return LintDevice(der, ca.Certificate, w) }},
+		"responder": {must(IssueResponder(ca, responder)), func(der []byte) error { return LintResponder(der, ca.Certificate, responder) }},
+	} {
+		if err := issued.lint(issued.der); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		signature := parse(issued.der).Signature
+		at := bytes.Index(issued.der, signature)
+		for i := range 8 {
+			der := bytes.Clone(issued.der)
+			der[at+len(signature)-1] ^= 1 << i // of the number s
+			if err := issued.lint(der); !errors.Is(err, ErrLint) {
+				t.Errorf("%s, bit %d: %v", name, i, err)
+			}
+		}
+	}
+}
