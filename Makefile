@@ -111,6 +111,10 @@ simulate: ## run simulated fleets: SEEDS=10000 FROM=1 for many, SEED=123 TRACE=1
 	go test -count=1 -timeout 0 -v -run '^$(if $(SEED),TestOneSeed,TestSeeds)$$' ./test/simulation \
 		$(if $(SEED),-seed=$(SEED) $(if $(TRACE),-tell),-seeds=$(SEEDS) -from=$(FROM))
 
+.PHONY: year
+year: ## live a year of a thousand devices in parts; YEAR_DIR=DIR keeps it, and going on takes the same
+	HEAVY_ROUNDS=$(or $(HEAVY_ROUNDS),100) YEAR_DIR='$(abspath $(or $(YEAR_DIR),bin/year))' go test -count=1 -tags heavy -timeout 0 -v -run TestAYearOfShortCertificatesLosesNoDevice ./test/heavy
+
 .PHONY: test-vectors
 test-vectors: ## run published test vectors through our verifiers; VECTORS=DIR says where they are
 	@test -n "$(VECTORS)" || { echo 'say where the vectors are: make test-vectors VECTORS=DIR' >&2; exit 2; }

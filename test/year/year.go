@@ -18,6 +18,11 @@ type Plan struct {
 	Devices int
 	Life    time.Duration // of a device certificate
 	Span    time.Duration // of the year, 120 days at least
+
+	// Dir keeps the year after each chapter, so that whoever names it again goes on
+	// there; "" keeps nothing.
+	Dir      string
+	Chapters int // how many to live now; 0 is all
 }
 
 const (
@@ -44,8 +49,8 @@ type fleet struct {
 	server  *servertest.Server
 	devices []*device
 
-	renewals, beats atomic.Int64
-	recoveries      int
+	renewals, beats      atomic.Int64
+	recoveries, sleepers int
 }
 
 // device is one of the fleet, with what the year does to it.
@@ -56,38 +61,83 @@ type device struct {
 }
 
 // Live lives the plan's year and fails when a device is lost, has a gap that the
-// rules do not give it, or needs a person where they say that it needs none.
-func Live(tb testing.TB, plan Plan) {
+// rules do not give it, or needs a person where they say that it needs none. It says
+// whether the year is over: one that is kept may be lived in parts.
+func Live(tb testing.TB, plan Plan) (over bool) {
 	tb.Helper()
 	f := &fleet{TB: tb, plan: plan, clock: &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}}
-	f.server = servertest.Start(tb, servertest.Options{Now: f.clock.Now, Settings: map[string]string{
-		"SENTINEL_DEVICE_CERT_LIFETIME": plan.Life.String(), "SENTINEL_HEARTBEAT_BATCH_WINDOW": "1ms",
+	chapters := f.chapters()
+	done := f.recall()
+	last := len(chapters)
+	if plan.Chapters > 0 {
+		last = min(last, done+plan.Chapters)
+	}
+	if f.server == nil {
+		f.server = servertest.Start(tb, f.options(f.dir()))
+	}
+	for ; done < last; done++ {
+		began := time.Now()
+		chapters[done]()
+		if plan.Dir != "" {
+			f.keep(done + 1)
+			f.Logf("%d of %d chapters, %s, %d renewals, %v", done+1, len(chapters), f.clock.Now().Format(time.DateOnly), f.renewals.Load(), time.Since(began).Round(time.Second))
+		}
+	}
+	if plan.Dir != "" {
+		f.server.Stop() // the next part goes on with what is kept
+	}
+	return done == len(chapters)
+}
+
+func (f *fleet) options(dir string) servertest.Options {
+	return servertest.Options{Dir: dir, Now: f.clock.Now, Settings: map[string]string{
+		"SENTINEL_DEVICE_CERT_LIFETIME": f.plan.Life.String(), "SENTINEL_HEARTBEAT_BATCH_WINDOW": "1ms",
 		"SENTINEL_MAX_PENDING_ENROLLMENTS": "100000",
-	}})
-	for _, role := range []string{"operator", "approver"} {
-		f.server.Person(role, role)
+	}}
+}
+
+// chapters are the year in order. A long time is several: what is kept is kept
+// between two.
+func (f *fleet) chapters() (list []func()) {
+	then := func(act func()) { list = append(list, act) }
+	days := func(span time.Duration) {
+		for ; span > 0; span -= 10 * day {
+			part := min(span, 10*day)
+			then(func() { f.days(part) })
+		}
 	}
-	f.enroll()
-	quarter := plan.Span / 4
+	quarter := f.plan.Span / 4
 
-	f.days(quarter - sleepFor/2)
-	sleepers := f.sleep(max(1, plan.Devices/100))
-	f.days(sleepFor / 2)
-	f.rotate("the first change of authorities, while some sleep", nil, func() { f.days(sleepFor / 2); f.wake(sleepers) })
-	f.days(quarter - sleepFor/2)
+	then(func() {
+		for _, role := range []string{"operator", "approver"} {
+			f.server.Person(role, role)
+		}
+		f.enroll()
+	})
+	days(quarter - sleepFor/2)
+	then(func() { f.sleep(max(1, f.plan.Devices/100)) })
+	days(sleepFor / 2)
 
-	f.server.Stop()
-	f.clock.add(downFor)
-	f.server = f.server.Again()
-	for _, d := range f.devices {
-		d.move(f.server)
-	}
-	f.back("the server was down for a week", f.devices)
-	f.days(quarter)
+	first, second := "the first change of authorities, while some sleep", "the second change of authorities"
+	then(func() { f.publish(first, nil); f.days(f.plan.Life) }) // each renews once, and learns of it
+	days(sleepFor / 2)
+	then(f.wake)
+	then(func() { f.changeServers(first) })
+	days(quarter - sleepFor/2)
 
-	f.rotate("the second change of authorities", f.server.Retired(), func() {})
-	f.days(quarter)
-	f.judge(len(sleepers))
+	then(func() {
+		f.server.Stop()
+		f.clock.add(downFor)
+		f.again(f.server.Again())
+		f.back("the server was down for a week", f.devices)
+	})
+	days(quarter)
+
+	then(func() { f.publish(second, f.server.Retired()); f.days(f.plan.Life) })
+	then(func() { f.changeServers(second) })
+	days(quarter)
+	then(f.judge)
+	return list
 }
 
 // enroll lets everybody in.
@@ -206,20 +256,28 @@ func (d *device) move(s *servertest.Server) {
 	d.Trust(roots)
 }
 
-func (f *fleet) sleep(n int) []*device {
+// again goes on at a server that was started anew.
+func (f *fleet) again(s *servertest.Server) {
+	f.server = s
+	for _, d := range f.devices {
+		d.move(s)
+	}
+}
+
+func (f *fleet) sleep(n int) {
 	for _, d := range f.devices[:n] {
 		d.asleep = true
 	}
-	return f.devices[:n]
+	f.sleepers = n
 }
 
-func (f *fleet) wake(sleepers []*device) {
+func (f *fleet) wake() {
 	f.Helper()
-	for _, d := range sleepers {
+	for _, d := range f.devices[:f.sleepers] {
 		d.asleep = false
 		d.Hangup()
 	}
-	f.back("some were asleep for a month", sleepers)
+	f.back("some were asleep for a month", f.devices[:f.sleepers])
 }
 
 // back is the way back of devices whose certificates have expired: each is told
@@ -248,9 +306,9 @@ func (f *fleet) back(after string, list []*device) {
 	f.recoveries += len(list)
 }
 
-// rotate changes both authorities. The server's own waits until every device that
-// may come back knows it: what keeps them away goes on meanwhile.
-func (f *fleet) rotate(what string, drop []string, meanwhile func()) {
+// publish makes both authorities that are to follow known. The server's own waits
+// until every device that may come back knows it.
+func (f *fleet) publish(what string, drop []string) {
 	f.Helper()
 	if err := f.server.Publish(drop, certs.KindDevice, certs.KindServer); err != nil {
 		f.Fatalf("%s: %v", what, err)
@@ -261,8 +319,10 @@ func (f *fleet) rotate(what string, drop []string, meanwhile func()) {
 	if err := f.server.Activate(certs.KindServer, false); err == nil {
 		f.Fatalf("%s: the server's authority changed before devices knew it", what)
 	}
-	f.days(f.plan.Life) // each renews once, and learns of it
-	meanwhile()
+}
+
+func (f *fleet) changeServers(what string) {
+	f.Helper()
 	if err := f.server.Activate(certs.KindServer, false); err != nil {
 		f.Fatalf("%s: %v", what, err)
 	}
@@ -272,7 +332,7 @@ func (f *fleet) rotate(what string, drop []string, meanwhile func()) {
 }
 
 // judge is the end of the year.
-func (f *fleet) judge(sleepers int) {
+func (f *fleet) judge() {
 	f.Helper()
 	for _, d := range f.devices {
 		d.Hangup()
@@ -283,7 +343,7 @@ func (f *fleet) judge(sleepers int) {
 			f.Errorf("%s is of an authority of before, or knows fleet root %d", d.ID, d.Root.Root.Version)
 		}
 	}
-	if want := sleepers + len(f.devices); f.recoveries != want {
+	if want := f.sleepers + len(f.devices); f.recoveries != want {
 		f.Errorf("%d came back by a person's word, want %d", f.recoveries, want)
 	}
 	for what, n := range map[string]int{
