@@ -58,10 +58,13 @@ func (t *token) slot(label string) (uint, error) {
 			found = append(found, slot)
 		}
 	}
-	if len(found) != 1 {
-		return 0, fmt.Errorf("%d of %d tokens have the label %s, and one must", len(found), len(slots), label)
+	switch len(found) {
+	case 0:
+		return 0, fmt.Errorf("none of %d tokens has the label %s; a library that finds its tokens by a variable needs it on the line: exec:/usr/bin/env NAME=VALUE PROGRAM", len(slots), label)
+	case 1:
+		return found[0], nil
 	}
-	return found[0], nil
+	return 0, fmt.Errorf("%d of %d tokens have the label %s, and one must", len(found), len(slots), label)
 }
 
 // Close ends the session and the library.

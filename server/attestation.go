@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
 
 // attestationPage is what a device proved by its TPM.
@@ -82,7 +84,7 @@ func (p *program) attestationShow() *cobra.Command {
 	return p.apiCommand("show DEVICE", "Show what a device proved by its TPM", cobra.ExactArgs(1), func(c *cobra.Command, o *operate, api *client, args []string) error {
 		var a attestationPage
 		if err := api.do(c.Context(), "GET", "/api/attestation/devices/"+url.PathEscape(args[0]), nil, &a); err != nil {
-			return notFound(err, "device with evidence", args[0], "device list")
+			return noEvidence(err, args[0])
 		}
 		return o.show(a, func(w io.Writer) {
 			row(w, args[0]+": "+a.Verdict)
@@ -195,11 +197,19 @@ func (p *program) baselinePropose() *cobra.Command {
 	return c
 }
 
+// noEvidence says what to look at when a device proved nothing yet.
+func noEvidence(err error, device string) error {
+	if p, ok := errors.AsType[*protocol.Problem](err); ok && p.Code == protocol.CodeNotFound {
+		return fmt.Errorf("there is no evidence of %s; see the agent's log and SENTINEL_AGENT_TPM on the device, SENTINEL_ATTESTATION_MAKERS_DIR on the server, and: sentinel-server device list", plain(device))
+	}
+	return err
+}
+
 // takeValues adds the values that a device proved to those of a baseline.
 func takeValues(c *cobra.Command, api *client, device, registers string, into map[string][]string) error {
 	var a attestationPage
 	if err := api.do(c.Context(), "GET", "/api/attestation/devices/"+url.PathEscape(device), nil, &a); err != nil {
-		return notFound(err, "device with evidence", device, "device list")
+		return noEvidence(err, device)
 	}
 	wanted := map[string]bool{}
 	for r := range strings.SplitSeq(registers, ",") {

@@ -84,17 +84,26 @@ func (p *program) newClient(server string) (*client, error) {
 
 // lastServer is where the last sign-in was, "" for none: whoever signs in again, or
 // as someone else, means the same server.
-func (p *program) lastServer() string {
+func (p *program) lastServer() string { return p.lastLogin().Server }
+
+// lastCAFile is what the last sign-in at a server knew it by, "" for none.
+func (p *program) lastCAFile(server string) string {
+	if last := p.lastLogin(); last.Server == strings.TrimRight(server, "/") {
+		return last.CAFile
+	}
+	return ""
+}
+
+func (p *program) lastLogin() (saved savedLogin) {
 	path, err := p.loginPath()
 	if err != nil {
-		return ""
+		return savedLogin{}
 	}
 	data, err := files.ReadPrivate(path, 64<<10)
-	var saved savedLogin
 	if err != nil || json.Unmarshal(data, &saved) != nil {
-		return ""
+		return savedLogin{}
 	}
-	return saved.Server
+	return saved
 }
 
 func newAPIClient(l savedLogin) (*client, error) {
@@ -153,7 +162,7 @@ func (c *client) call(ctx context.Context, method, path string, in, out any, any
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("%w; is the server running, and is --server right?", err)
+		return unreached(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAPIAnswer))
@@ -171,6 +180,19 @@ func (c *client) call(ctx context.Context, method, path string, in, out any, any
 		return nil
 	}
 	return json.Unmarshal(data, out)
+}
+
+// unreached says what to try after a call that got no answer.
+func unreached(err error) error {
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	switch {
+	case errors.As(err, &unknown):
+		return fmt.Errorf("%w; when the certificate is of an authority of your own, name that authority's file with --ca-file (login) or SENTINEL_CA_FILE", err)
+	case errors.As(err, &name):
+		return fmt.Errorf("%w; give --server the name that the certificate has", err)
+	}
+	return fmt.Errorf("%w; is the server running, and is --server right?", err)
 }
 
 func refusal(resp *http.Response, data []byte) error {

@@ -28,6 +28,14 @@ type identityRequest struct {
 	ExpiresAt *time.Time `json:"expires_at"`
 }
 
+// what names the kind of a request for people.
+func (r identityRequest) what() string {
+	if r.Kind == "outside" {
+		return "certificate of another authority"
+	}
+	return r.Kind
+}
+
 func (p *program) identityRequests() *cobra.Command {
 	var state, after string
 	c := p.apiCommand("identity-requests", "List devices that ask for another key", nil, func(c *cobra.Command, o *operate, api *client, _ []string) error {
@@ -43,7 +51,7 @@ func (p *program) identityRequests() *cobra.Command {
 		return o.show(list, func(w io.Writer) {
 			row(w, "DEVICE", "NEW KEY CODE", "WHAT", "STATE", "FROM", "ASKED", "UNTIL", "CERTIFICATE ENDED")
 			for _, r := range list.Items {
-				what := r.Kind
+				what := r.what()
 				if r.Lost != "" {
 					what += ", certificate lost"
 				}
@@ -66,7 +74,7 @@ func (p *program) decideIdentity(decision, short string) *cobra.Command {
 			return usageError{errors.New("--reason is needed: it is kept in the audit log")}
 		}
 		if decision == "approve" && code == "" {
-			return usageError{errors.New("--key-code is needed: the code of the new key that the device prints (sentinel-agent status)")}
+			return usageError{errors.New("--key-code is needed: the code of the new key that the device prints (sentinel-agent status; for a certificate of another authority its log)")}
 		}
 		path := "/api/devices/" + url.PathEscape(args[0])
 		var d devicePage
@@ -86,7 +94,7 @@ func (p *program) decideIdentity(decision, short string) *cobra.Command {
 		if err := api.do(c.Context(), "POST", path+"/identity-review", in, &out); err != nil {
 			return err
 		}
-		return o.show(out, func(w io.Writer) { row(w, "The "+d.Identity.Kind+" of "+args[0]+" is "+out.State+".") })
+		return o.show(out, func(w io.Writer) { row(w, "The "+d.Identity.what()+" of "+args[0]+" is "+out.State+".") })
 	})
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
 	if decision == "approve" {

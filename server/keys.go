@@ -120,7 +120,7 @@ func (p *program) keysCeremony() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(p.out, "Fleet root digest: %s\nGive it to devices out of band (sentinel-agent enroll --fleet-root), and keep %s offline.\n", digest, dir)
+			fmt.Fprintf(p.out, "Fleet root digest: %s\nGive it to devices out of band (sentinel-agent enroll --fleet-root), and keep %s offline.\nNext, on the server: sentinel-server keys install %s\n", digest, dir, out)
 			return nil
 		},
 	}

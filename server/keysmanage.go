@@ -40,12 +40,14 @@ type keyPurpose struct {
 	unused    bool   // no part of this version signs with it
 }
 
+const certificateRoot = "certificate-root"
+
 const updatesLater = "nothing is to be changed yet"
 
 var keyPurposes = []keyPurpose{
 	{name: "fleet-root", signs: "the fleet root", change: "the ceremony: keys request --rotate none, keys ceremony --rotate, keys install (it keeps the root and policy keys)"},
 	{name: "policy-bundle", signs: "policy bundles", change: "the ceremony, as fleet-root"},
-	{name: "certificate-root", signs: "the authorities' certificates", change: "the ceremony, as fleet-root"},
+	{name: certificateRoot, signs: "the authorities' certificates", change: "the ceremony, as fleet-root"},
 	{name: string(signing.PurposeCommand), signs: "commands", algorithm: algorithmEdwards, change: "a policy bundle that lists it: keys rotate command"},
 	{name: "device-ca", signs: "certificates of devices", algorithm: algorithmP256, change: "slots: keys request --rotate device, keys ceremony --rotate, keys install, keys activate device"},
 	{name: "server-ca", signs: "certificates of the server's names", algorithm: algorithmP256, change: "slots: keys request --rotate server, keys ceremony --rotate, keys install, keys activate server"},
@@ -157,8 +159,11 @@ func (p *program) keysList() *cobra.Command {
 			for _, purpose := range keyPurposes {
 				if !slices.ContainsFunc(list, func(l app.Listed) bool { return l.Purpose == purpose.name }) {
 					l := app.Listed{Purpose: purpose.name, Note: "no key"}
-					if purpose.unused {
+					switch {
+					case purpose.unused:
 						l.Note = notUsed
+					case purpose.name == certificateRoot:
+						l.Note = "where the ceremony left it; the server needs and knows its certificate only"
 					}
 					list = append(list, l)
 				}
@@ -356,7 +361,7 @@ func (o *ownersKeys) open(c *cobra.Command) (keys ceremony.Keys, err error) {
 		purpose signing.Purpose
 		text    string
 	}{
-		{&keys.Root, signing.PurposeFleetRoot, o.root}, {&keys.Policy, signing.PurposePolicyBundle, o.policy}, {&keys.Certificates, "certificate-root", o.certificates},
+		{&keys.Root, signing.PurposeFleetRoot, o.root}, {&keys.Policy, signing.PurposePolicyBundle, o.policy}, {&keys.Certificates, certificateRoot, o.certificates},
 	} {
 		if k.text == "" {
 			continue

@@ -30,6 +30,15 @@ func (p *program) loginCommand() *cobra.Command {
 	var name, passwordFile, codeFile, newPasswordFile, caFile string
 	c := p.apiCommand("login", "Sign in; commands after it use the sign-in", nil, func(c *cobra.Command, o *operate, _ *client, _ []string) error {
 		saved := savedLogin{Server: first(o.server, p.env("SENTINEL_SERVER"), p.lastServer(), defaultServer), CAFile: first(caFile, p.env("SENTINEL_CA_FILE"))}
+		if saved.CAFile == "" {
+			saved.CAFile = p.lastCAFile(saved.Server)
+		}
+		if saved.CAFile != "" { // it is kept, and read from other directories
+			var err error
+			if saved.CAFile, err = filepath.Abs(saved.CAFile); err != nil {
+				return err
+			}
+		}
 		api, err := newAPIClient(saved)
 		if err != nil {
 			return err
@@ -69,7 +78,7 @@ func (p *program) loginCommand() *cobra.Command {
 	c.Flags().StringVar(&passwordFile, "password-file", "", passwordFileHelp("the password"))
 	c.Flags().StringVar(&codeFile, "code-file", "", "file that holds the code of the second step, or a recovery code (mode 0600)")
 	c.Flags().StringVar(&newPasswordFile, "new-password-file", "", passwordFileHelp("the password to set when yours is a one-time password"))
-	c.Flags().StringVar(&caFile, "ca-file", "", "certificate of the authority that the server's own is from, on its people side (PEM)")
+	c.Flags().StringVar(&caFile, "ca-file", "", "certificate of the authority that the server's own is from, on its people side (PEM); default: the one of the last sign-in there")
 	return c
 }
 

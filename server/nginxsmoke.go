@@ -30,6 +30,7 @@ type smoke struct {
 	pair         *tls.Certificate
 	deviceID     string
 	enrollmentID string
+	heartbeat    bool // send a real one
 }
 
 // smokeStep is what one try showed.
@@ -50,14 +51,20 @@ change nothing.
 With --client-cert, --client-key and --device-id it shows that a certificate is taken for
 that device. The try is harmless: it names no enrollment, and nothing is counted.
 
-With --enrollment-id it also sends a real heartbeat, which is counted. Do that only with
-a device that was enrolled for it: a server takes the agent that comes after it for a
-copy, and holds the device.
+With --heartbeat it also sends a real heartbeat, which is counted. It looks the device's
+enrollment up with your sign-in (sentinel-server login); without one give
+--enrollment-id. Do that only with a device that was enrolled for it: a server takes the
+agent that comes after it for a copy, and holds the device.
 
 Exit codes: 0 all is well, 1 something is not, 2 the command line is wrong.`
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := s.read(base, caFile, certFile, keyFile); err != nil {
 			return err
+		}
+		if s.heartbeat && s.enrollmentID == "" {
+			if err := s.lookUp(c.Context(), p); err != nil {
+				return err
+			}
 		}
 		steps := s.run(c.Context())
 		ok := true
@@ -86,7 +93,8 @@ Exit codes: 0 all is well, 1 something is not, 2 the command line is wrong.`
 	c.Flags().StringVar(&certFile, "client-cert", "", "a device's certificate chain (PEM)")
 	c.Flags().StringVar(&keyFile, "client-key", "", "its private key (PEM)")
 	c.Flags().StringVar(&s.deviceID, "device-id", "", "the device that it is of")
-	c.Flags().StringVar(&s.enrollmentID, "enrollment-id", "", "its enrollment, to have a real heartbeat counted")
+	c.Flags().StringVar(&s.enrollmentID, "enrollment-id", "", "its enrollment, to have a real heartbeat counted without a sign-in (sentinel-agent status shows it)")
+	c.Flags().BoolVar(&s.heartbeat, "heartbeat", false, "also send a real heartbeat, which is counted; for a device that was enrolled for this only")
 	outputFlag(c, &output)
 	return c
 }
@@ -114,7 +122,7 @@ func (s *smoke) read(base, caFile, certFile, keyFile string) error {
 		}
 	}
 	switch {
-	case given == 0 && s.enrollmentID == "":
+	case given == 0 && s.enrollmentID == "" && !s.heartbeat:
 		return nil
 	case given != 3:
 		return usageError{errors.New("--client-cert, --client-key and --device-id belong together")}
@@ -130,6 +138,22 @@ func (s *smoke) read(base, caFile, certFile, keyFile string) error {
 		return fmt.Errorf("--client-cert and --client-key: %w", err)
 	}
 	s.pair = &pair
+	return nil
+}
+
+// lookUp asks the server, as whoever is signed in, which enrollment the device has.
+func (s *smoke) lookUp(ctx context.Context, p *program) error {
+	api, err := p.newClient("")
+	if err != nil {
+		return err
+	}
+	var d struct {
+		EnrollmentID string `json:"enrollment_id"`
+	}
+	if err := api.do(ctx, http.MethodGet, "/api/devices/"+url.PathEscape(s.deviceID), nil, &d); err != nil {
+		return fmt.Errorf("look up the device's enrollment: %w; or give --enrollment-id", notFound(err, "device", s.deviceID, "device list"))
+	}
+	s.enrollmentID = d.EnrollmentID
 	return nil
 }
 
@@ -166,7 +190,10 @@ func (s *smoke) reachable(ctx context.Context, client *http.Client) smokeStep {
 	var report struct {
 		Ready bool `json:"ready"`
 	}
+	var unknown x509.UnknownAuthorityError
 	switch {
+	case err != nil && errors.As(err, &unknown):
+		step.Detail = err.Error() + "; give --ca-file the server's authority (sentinel-server ca certificates)"
 	case err != nil:
 		step.Detail = err.Error()
 	case json.Unmarshal(body, &report) != nil || status != http.StatusOK && status != http.StatusServiceUnavailable:

@@ -405,7 +405,7 @@ func (p *program) policySign() *cobra.Command {
 			if err := writeJSON(out, json.RawMessage(data)); err != nil {
 				return err
 			}
-			fmt.Fprintf(p.out, "Signed, with %d signatures now; digest %s\nNext: sentinel-server policy publish %s\n", len(f.envelope.Signatures), signing.Digest(f.envelope.Payload), out)
+			fmt.Fprintf(p.out, "Signed, with %s now; digest %s\nNext: sentinel-server policy publish %s\n", counted(int64(len(f.envelope.Signatures)), "signature"), signing.Digest(f.envelope.Payload), out)
 			return nil
 		},
 	}

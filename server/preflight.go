@@ -94,7 +94,7 @@ func showReport(out io.Writer, r preflight.Report, output string) error {
 			status = "FAIL"
 		}
 		fmt.Fprintf(&b, "  %-4s  %-38s  %s\n", status, x.ID, plain(x.Found))
-		if x.Change != "" {
+		if x.Change != "" && x.Status != preflight.NotApplicable { // of what is not known nobody knows whether it needs doing
 			fmt.Fprintf(&b, "        to do: %s\n", plain(x.Change))
 		}
 	}

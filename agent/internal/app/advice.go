@@ -150,7 +150,7 @@ var codeAdvices = map[protocol.Code]string{
 	protocol.CodeCertificateExpired: "keep the agent running: it asks to be let in again, and a reviewer approves its key code; if the certificate is valid by this device's clock, set the clock",
 	protocol.CodeCertificateNotYet:  "set the clocks of this device and of the server; the agent goes on by itself then",
 	protocol.CodeCertificateUnknown: "the server does not take this device's certificate; ask an operator. To join again: sentinel-agent unenroll, and enroll anew",
-	protocol.CodeIdentityMismatch:   "the certificate is of another device; sentinel-agent unenroll, and enroll anew",
+	protocol.CodeIdentityMismatch:   "the certificate is of another device; sentinel-agent unenroll, and enroll anew. With a certificate of another authority, give --device-id the device's name in it",
 	protocol.CodeRecoveryLate:       "the certificate expired too long ago; join again under another --device-id: sentinel-agent unenroll, then sentinel-agent enroll with a new token",
 	protocol.CodeRenewalInvalid:     "the agent makes another request later; if that is refused too, ask an operator",
 	protocol.CodeRenewalConflict:    "wait a day, until the server has dropped the other request; the agent goes on by itself then",

@@ -9,16 +9,16 @@ import (
 )
 
 // stateful are mentions of the commands that take the state directory.
-var stateful = regexp.MustCompile(`sentinel-agent (enroll|run|status|doctor|diagnostics|unenroll)\b( --help)?`)
+var stateful = regexp.MustCompile(`sentinel-agent (enroll|run|status|doctor|diagnostics|unenroll)\b( --help| --state-dir)?`)
 
 // Here makes the commands that a text mentions ones for this state directory: it is
-// named where it is not the default.
+// named where it is not the default, and not yet.
 func Here(dir, text string) string {
 	if dir == "" || dir == config.DefaultStateDir() {
 		return text
 	}
 	return stateful.ReplaceAllStringFunc(text, func(mention string) string {
-		if strings.HasSuffix(mention, "--help") {
+		if strings.HasSuffix(mention, "--help") || strings.HasSuffix(mention, "--state-dir") {
 			return mention
 		}
 		return mention + " --state-dir " + quoted(dir)

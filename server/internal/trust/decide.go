@@ -118,7 +118,7 @@ func (d *Decision) certificate(f Facts, now time.Time) {
 	case f.NotAfter.IsZero():
 		d.add(Against, "no-certificate", "it has no certificate", "let it enroll")
 	case f.Revoked:
-		d.add(Against, "certificate-revoked", "its certificate is revoked", "let it in anew under another device_id")
+		d.add(Against, "certificate-revoked", "its certificate is revoked", "let it in anew under another device_id; if another authority issued the certificate, it goes on with a new one from there, once a person agreed")
 	case now.Before(f.NotBefore):
 		d.add(Against, "certificate-not-yet", "its certificate is not valid yet", "compare the clocks")
 		d.HoldsUntil = f.NotBefore
