@@ -20,6 +20,9 @@ func TestCommandsInTextsAreForTheStateDirectoryInUse(t *testing.T) {
 		if got := Here(dir, text); got != want {
 			t.Errorf("in %q: %s", dir, got)
 		}
+		if got := Here(dir, Here(dir, text)); got != want {
+			t.Errorf("twice in %q: %s", dir, got)
+		}
 	}
 }
 
