@@ -34,6 +34,9 @@ Run it on the server's host with the settings and the user of the server:
 
   sentinel-server preflight --config /etc/sentinel/server.env
 
+n/a is what does not concern this server, or cannot be known before another point is
+in order.
+
 Exit codes: 0 no must failed, 1 a must failed, 2 it could not be run.`
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if explain {

@@ -49,7 +49,7 @@ func profileChecks() []Check {
 			Change: "chmod o-rwx on the file, or o-w when it holds no secret",
 			Rule: func(f *Facts) Verdict {
 				if f.SettingsFile == "" {
-					return notApplicable("settings come from the environment only")
+					return notApplicable("settings come from the environment only; a file of settings is judged when --config names it")
 				}
 				if v, broken := f.broken(f.SettingsFile); broken {
 					return v

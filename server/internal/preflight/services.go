@@ -78,6 +78,8 @@ func serviceChecks() []Check {
 					return fail("%s has User=%s", f.Service.Unit, or(f.Service.User, "root"))
 				case f.Files.DataDir.Found && f.Files.DataDir.Owner == 0:
 					return fail("the data directory belongs to root")
+				case f.Service.User == "" && !f.Files.DataDir.Found:
+					return notApplicable("there is no data directory yet")
 				case f.Files.DataDir.Owner < 0:
 					return notApplicable("this system has no user ids")
 				}
