@@ -217,18 +217,30 @@ func (f *fleet) days(span time.Duration) {
 	f.server.Round()
 }
 
+// renew sends a request again as an agent does when the server is overloaded, which
+// on a busy machine it may be.
 func (f *fleet) renew(d *device) error {
-	answer, problem, err := d.Renew()
+	w := d.Wish(false)
+	answer, problem, err := d.SendWish(w)
+	for tries := 1; problem != nil && problem.Code == protocol.CodeNotReady && tries < 10; tries++ {
+		answer, problem, err = d.SendWish(w)
+	}
 	if problem != nil || err != nil || answer.State != protocol.EnrollIssued {
 		return fmt.Errorf("%s renews: %w", d.ID, why(problem, err))
 	}
+	d.Use(w, answer.Certificates)
+	d.Trust(answer.FleetRoots)
 	f.renewals.Add(1)
 	d.ends = f.clock.Now().Add(f.plan.Life)
 	return f.beat(d)
 }
 
 func (f *fleet) beat(d *device) error {
-	if problem, err := d.Beat(); problem != nil || err != nil {
+	problem, err := d.Beat()
+	for tries := 1; problem != nil && problem.Code == protocol.CodeNotReady && tries < 10; tries++ {
+		problem, err = d.Beat() // with the next counter: the one before may have been stored
+	}
+	if problem != nil || err != nil {
 		return fmt.Errorf("%s beats: %w", d.ID, why(problem, err))
 	}
 	f.beats.Add(1)
