@@ -40,7 +40,9 @@ var breaks = []struct {
 	{"network.bound", "both another user's", nil, func(f *Facts) { f.Listening.Sockets[0].Owner, f.Listening.Sockets[1].Owner = 1000, 1000 }},
 	{"network.tls-versions", "TLS 1.1 for people", nil, func(f *Facts) { f.Listening.People.Versions = []string{"1.1", "1.2"} }},
 	{"network.tls-versions", "TLS 1.2 for devices", nil, func(f *Facts) { f.Listening.Machine.Versions = []string{"1.2", "1.3"} }},
-	{"network.tls-versions", "no TLS for devices", nil, func(f *Facts) { f.Listening.Machine.Versions = nil }},
+	{"network.tls-versions", "no TLS for devices", nil, func(f *Facts) {
+		f.Listening.Machine.Versions, f.Listening.Machine.TLS, f.Listening.Machine.Certificate = nil, false, nil
+	}},
 	{"network.no-resumption", "tickets", nil, func(f *Facts) { f.Listening.Machine.Resumes = true }},
 	{"network.machine-certificate", "another authority's", nil, func(f *Facts) { f.Listening.Machine.Certificate = f.Listening.People.Certificate }},
 	{"network.machine-certificate", "another host's", map[string]string{"SENTINEL_MACHINE_URL": "https://new.corp.test:8443", "SENTINEL_MACHINE_NAMES": "new.corp.test"}, nil},
@@ -311,7 +313,7 @@ func TestThePointsAreToldApartAndSayWhatToDo(t *testing.T) {
 			t.Errorf("%s judges %s, which is no setting", id, key)
 		}
 	}
-	for _, id := range []string{checkPeopleURL, checkDeviceURL, checkSecretKey, checkFleetRoot, checkRunning, checkPostgreSQL, checkDatabaseTLS, checkReachable, checkSchema} {
+	for _, id := range []string{checkPeopleURL, checkDeviceURL, checkSecretKey, checkDataDir, checkFleetRoot, checkTLS, checkRunning, checkPostgreSQL, checkDatabaseTLS, checkReachable, checkSchema} {
 		if !seen[id] {
 			t.Errorf("others wait for %s, which is no check", id)
 		}
