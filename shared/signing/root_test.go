@@ -132,8 +132,9 @@ func TestADocumentHasOneForm(t *testing.T) {
 			return err
 		}, nil, 8, false},
 		"renewal": {must(json.Marshal(renewal)), func(payload []byte) error {
-			_, err := VerifyRenewal(mustSeal(PurposeRenewal, string(payload), by(PurposeRenewal, device, next)...), device.Public(), next.Public())
-			return err
+			env := mustSeal(PurposeRenewal, string(payload), by(PurposeRenewal, device, next)...)
+			_, err := ReadRenewal(env)
+			return errors.Join(err, VerifyRenewal(env, device.Public(), next.Public()))
 		}, []string{"recovery"}, 7, false},
 	} {
 		if err := document.believed(document.payload); err != nil {
