@@ -85,7 +85,7 @@ func showReport(out io.Writer, r preflight.Report, output string) error {
 	}
 	var b strings.Builder
 	section := ""
-	count := map[preflight.Status]int{}
+	count, unknown := map[preflight.Status]int{}, 0
 	for _, x := range r.Results {
 		count[x.Status]++
 		if x.Section != section {
@@ -97,12 +97,18 @@ func showReport(out io.Writer, r preflight.Report, output string) error {
 			status = "FAIL"
 		}
 		fmt.Fprintf(&b, "  %-4s  %-38s  %s\n", status, x.ID, plain(x.Found))
+		if x.WaitsFor != "" {
+			unknown++
+		}
 		if x.Change != "" && x.Status != preflight.NotApplicable { // of what is not known nobody knows whether it needs doing
 			fmt.Fprintf(&b, "        to do: %s\n", plain(x.Change))
 		}
 	}
-	fmt.Fprintf(&b, "\n%d points: %d pass, %d warn, %d fail, %d n/a. Each with its reason: sentinel-server preflight --explain\n",
-		len(r.Results), count[preflight.Pass], count[preflight.Warn], count[preflight.Fail], count[preflight.NotApplicable])
+	fmt.Fprintf(&b, "\n%d points: %d pass, %d warn, %d fail, %d n/a", len(r.Results), count[preflight.Pass], count[preflight.Warn], count[preflight.Fail], count[preflight.NotApplicable])
+	if unknown > 0 {
+		fmt.Fprintf(&b, ", of which %d are not known yet: do what fails, then run it again", unknown)
+	}
+	b.WriteString(". Each with its reason: sentinel-server preflight --explain\n")
 	_, err := io.WriteString(out, b.String())
 	return err
 }

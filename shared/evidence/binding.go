@@ -35,7 +35,8 @@ func bind(label string, nonce []byte, deviceID string, publicKey []byte) [sha256
 }
 
 // PCRDigest is what a quote says of PCRs with these values, in the order of their
-// numbers (TPM 2.0 Part 1, section 17.5).
+// numbers (TPM 2.0 Part 1, section 17.5). Each value has the size of the bank's hash:
+// nothing else says where one ends.
 func PCRDigest(values [][]byte) [sha256.Size]byte {
 	var b []byte
 	for _, v := range values {

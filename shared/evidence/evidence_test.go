@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"math/big"
 	"slices"
 	"testing"
 )
@@ -244,4 +245,84 @@ func FuzzVerify(f *testing.F) {
 			t.Fatal("forged")
 		}
 	})
+}
+
+// ATT-06: a coordinate or a number is no longer than it can be, though a byte more could
+// be read as the one before it, or as a zero.
+func TestANumberIsNoLongerThanItCanBe(t *testing.T) {
+	t.Parallel()
+	private, area := keyOf(t, attestationKey)
+	key, err := ParseAttestationKey(area)
+	if err != nil {
+		t.Fatal(err)
+	}
+	point, err := private.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{
+		"the form of the point before x": slices.Concat(head(attestationKey), sized(point[:33]), sized(point[33:])),
+		"the end of x before y":          slices.Concat(head(attestationKey), sized(point[1:33]), sized(point[32:])),
+		"a zero before x":                slices.Concat(head(attestationKey), sized(append([]byte{0}, point[1:33]...)), sized(point[33:])),
+	} {
+		if _, err := ParseAttestationKey(b); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	said := quote([]byte("data"))
+	sum := sha256.Sum256(said)
+	r, s, err := ecdsa.Sign(rand.Reader, private, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := func(n *big.Int) []byte { return n.FillBytes(make([]byte, coordinate)) }
+	form := []byte{0, algECDSA, 0, algSHA256}
+	if err := key.Verify(said, slices.Concat(form, sized(full(r)), sized(full(s)))); err != nil {
+		t.Error(err)
+	}
+	for name, b := range map[string][]byte{
+		"r": slices.Concat(form, sized(append([]byte{0}, full(r)...)), sized(full(s))),
+		"s": slices.Concat(form, sized(full(r)), sized(append([]byte{0}, full(s)...))),
+	} {
+		if key.Verify(said, b) == nil {
+			t.Errorf("a zero before %s: accepted", name)
+		}
+	}
+}
+
+// ATT-06: at each boundary of each structure, and everywhere between.
+func TestNothingIsSlippedIn(t *testing.T) {
+	t.Parallel()
+	private, area := keyOf(t, attestationKey)
+	_, own := keyOf(t, deviceKey)
+	key, err := ParseAttestationKey(area)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := quote([]byte("data"))
+	for name, s := range map[string]struct {
+		good  []byte
+		taken func([]byte) error
+	}{
+		"a quote":           {said, func(b []byte) error { _, err := ParseQuote(b); return err }},
+		"a certification":   {certification([]byte("data"), []byte("name")), func(b []byte) error { _, err := ParseCertification(b); return err }},
+		"a signature":       {sign(t, private, said), func(b []byte) error { return key.Verify(said, b) }},
+		"an attesting key":  {area, func(b []byte) error { _, err := ParseAttestationKey(b); return err }},
+		"a device's key":    {own, func(b []byte) error { _, err := ParseDeviceKey(b); return err }},
+		"what is signed of": {said, func(b []byte) error { return key.Verify(b, sign(t, private, said)) }},
+	} {
+		if err := s.taken(s.good); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for at := range len(s.good) + 1 {
+			for _, vendor := range [][]byte{{0}, {0xff}, {0, 0}, {0, 1, 0}, []byte("vendor")} {
+				if b := slices.Concat(s.good[:at], vendor, s.good[at:]); s.taken(b) == nil {
+					t.Errorf("%s with % x at %d: accepted", name, vendor, at)
+				}
+			}
+			if at < len(s.good) && s.taken(slices.Delete(bytes.Clone(s.good), at, at+1)) == nil {
+				t.Errorf("%s without byte %d: accepted", name, at)
+			}
+		}
+	}
 }

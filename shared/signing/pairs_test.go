@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
+	"math/big"
 	"strings"
 	"testing"
 
@@ -118,23 +119,35 @@ func TestNoRealDocumentIsTakenForAnother(t *testing.T) {
 	}
 }
 
-// What a certificate authority signs with the same key is no document either, and a
-// document's signature is on no certificate.
-func TestACertificateIsNoDocument(t *testing.T) {
+// What certificate authorities and devices sign with the same key elsewhere is no
+// document either, and a document's signature is on none of it.
+func TestWhatIsSignedElsewhereIsNoDocument(t *testing.T) {
 	t.Parallel()
 	k := oneKey{t, must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)), must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)), newFleet(1, 1)}
 	der := must(certs.NewRootCA("root", k.private, testNow, MaxBundleLife))
 	cert := must(x509.ParseCertificate(der))
-	for _, p := range Purposes() {
-		for _, payload := range [][]byte{cert.RawTBSCertificate, der} {
-			env := &Envelope{PayloadType: p.PayloadType(), Payload: payload, Signatures: []Signature{{KeyID: k.key(p).ID, Sig: cert.Signature}}}
-			if _, _, err := env.Verify(p, []Key{k.key(p)}, 1); err == nil {
-				t.Errorf("a certificate is taken as %s", p)
+	request := must(x509.ParseCertificateRequest(must(certs.NewRequest("device-1", k.private)))) // its key signs results, too
+	list := must(x509.ParseRevocationList(must(x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(1), NextUpdate: testNow}, cert, k.private))))
+	for what, signed := range map[string]struct{ inner, whole, signature []byte }{
+		"certificate":     {cert.RawTBSCertificate, der, cert.Signature},
+		"request":         {request.RawTBSCertificateRequest, request.Raw, request.Signature},
+		"revocation list": {list.RawTBSRevocationList, list.Raw, list.Signature},
+	} {
+		for _, p := range Purposes() {
+			for _, payload := range [][]byte{signed.inner, signed.whole} {
+				env := &Envelope{PayloadType: p.PayloadType(), Payload: payload, Signatures: []Signature{{KeyID: k.key(p).ID, Sig: signed.signature}}}
+				if _, _, err := env.Verify(p, []Key{k.key(p)}, 1); err == nil {
+					t.Errorf("a %s is taken as %s", what, p)
+				}
 			}
-		}
-		env := k.document(p)
-		if cert.CheckSignature(x509.ECDSAWithSHA256, cert.RawTBSCertificate, env.Signatures[0].Sig) == nil {
-			t.Errorf("the signature of %s is on a certificate", p)
+			if cert.CheckSignature(x509.ECDSAWithSHA256, signed.inner, signed.signature) != nil {
+				t.Fatalf("the key's %s is not", what)
+			}
+			for _, s := range k.document(p).Signatures {
+				if cert.CheckSignature(x509.ECDSAWithSHA256, signed.inner, s.Sig) == nil {
+					t.Errorf("the signature of %s is on a %s", p, what)
+				}
+			}
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package signing
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -96,13 +100,42 @@ func TestADocumentHasOneForm(t *testing.T) {
 		_, err := VerifyBundle(mustSeal(PurposePolicyBundle, string(payload), f.policy...), pinned, testNow, 0)
 		return err
 	}
+	device, next := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)), must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	by := func(p Purpose, keys ...crypto.Signer) (list []Signer) {
+		for _, key := range keys {
+			list = append(list, must(NewSigner(p, key)))
+		}
+		return list
+	}
+	command := must(NewKey(PurposeCommand, device.Public()))
+	ordered := statement(target(1))
+	ordered.Type, ordered.Parameters = typeCommand, map[string]Parameter{"echo": Text("x")}
+	ordered.NotBefore, ordered.NotAfter = stamp(ordered.NotBefore), stamp(ordered.NotAfter)
+	became := CommandResult{Type: typeResult, DeviceID: "device-1", EnrollmentID: testFleet, ActionID: testAction, StatementDigest: strings.Repeat("a", 64),
+		Status: Failed, Reason: "timed-out", At: stamp(testNow)}
+	renewal := Renewal{Type: typeRenewal, RequestID: testAction, DeviceID: "device-1", EnrollmentID: testFleet, Current: strings.Repeat("a", 64), CSR: []byte("csr"), Recovery: true}
 	for name, document := range map[string]struct {
 		payload  []byte
 		believed func([]byte) error
 		optional []string
+		least    int  // members that are tried
+		versions bool // it has a version, and times that are finer than seconds
 	}{
-		"root":   {must(json.Marshal(root)), believedRoot, []string{"update_root_digest"}},
-		"bundle": {must(json.Marshal(f.bundle(pinned, 1))), believedBundle, []string{"kinds.1.limits"}},
+		"root":   {must(json.Marshal(root)), believedRoot, []string{"update_root_digest"}, 15, true},
+		"bundle": {must(json.Marshal(f.bundle(pinned, 1))), believedBundle, []string{"kinds.1.limits"}, 15, true},
+		"command": {must(json.Marshal(ordered)), func(payload []byte) error {
+			_, err := VerifyCommand(mustSeal(PurposeCommand, string(payload), by(PurposeCommand, device)...), &PolicyBundle{CommandKeys: []Key{command}})
+			return err
+		}, []string{"parameters"}, 16, false},
+		"result": {must(json.Marshal(became)), func(payload []byte) error {
+			_, err := VerifyResult(mustSeal(PurposeResult, string(payload), by(PurposeResult, device)...), device.Public())
+			return err
+		}, nil, 8, false},
+		"renewal": {must(json.Marshal(renewal)), func(payload []byte) error {
+			env := mustSeal(PurposeRenewal, string(payload), by(PurposeRenewal, device, next)...)
+			_, err := ReadRenewal(env)
+			return errors.Join(err, VerifyRenewal(env, device.Public(), next.Public()))
+		}, []string{"recovery"}, 7, false},
 	} {
 		if err := document.believed(document.payload); err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -119,18 +152,32 @@ func TestADocumentHasOneForm(t *testing.T) {
 				t.Errorf("%s without %s: %v", name, path, err)
 			}
 		})
-		if members < 15 {
+		if members < document.least {
 			t.Fatalf("%s: only %d members tried", name, members)
 		}
 		text := string(document.payload)
 		for how, payload := range map[string]string{
-			"an unknown member":      `{"more":1,` + text[1:],
-			"white space":            " " + text,
-			"a line behind":          text + "\n",
+			"a value behind":    text + "{}",
+			"an unknown member": `{"more":1,` + text[1:],
+			"white space":       " " + text,
+			"a line behind":     text + "\n",
+			"an escape":         strings.Replace(text, `_id"`, `\u005fid"`, 1),
+			"another order":     reversed(document.payload),
+		} {
+			if payload == text {
+				t.Fatalf("%s: %s is no change", name, how)
+			}
+			if document.believed([]byte(payload)) == nil {
+				t.Errorf("%s with %s", name, how)
+			}
+		}
+		if !document.versions {
+			continue
+		}
+		for how, payload := range map[string]string{
 			"a number as fraction":   strings.Replace(text, `"version":1,`, `"version":1.0,`, 1),
 			"a number with exponent": strings.Replace(text, `"version":1,`, `"version":1e0,`, 1),
 			"a number as text":       strings.Replace(text, `"version":1,`, `"version":"1",`, 1),
-			"an escape":              strings.Replace(text, `"fleet_id"`, `"fleet\u005fid"`, 1),
 			"a zone by number":       strings.Replace(text, `.123456Z`, `.123456+00:00`, 1),
 			"a time finer":           strings.Replace(text, `.123456Z`, `.123456001Z`, 1),
 			"a time with a zero":     strings.Replace(text, `.123456Z`, `.1234560Z`, 1),
@@ -183,6 +230,16 @@ func eachMember(payload []byte, f func(path string, without, null, doubled, capi
 		}
 	}
 	walk("", payload, func(b []byte) []byte { return b })
+}
+
+// reversed is an object with its members the other way round.
+func reversed(object []byte) string {
+	names, values := members(object)
+	var parts []string
+	for i := range names {
+		parts = append([]string{fmt.Sprintf("%q:%s", names[i], values[i])}, parts...)
+	}
+	return "{" + strings.Join(parts, ",") + "}"
 }
 
 // members lists an object's members in order.

@@ -6,6 +6,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -13,8 +14,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/servertest"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
@@ -132,6 +135,42 @@ func TestCertificatesAreIssuedByAProgram(t *testing.T) {
 		d.MustBeat()
 	}
 	_ = reviewer
+}
+
+// DOS-02: a signer that hangs holds up one device, and not each that asks after it.
+func TestASignerThatHangsHoldsNoEnrollmentUp(t *testing.T) {
+	t.Parallel()
+	const patience, devices = 2 * time.Second, 10
+	program := newExternal(t, p256(t))
+	s := servertest.Start(t, servertest.Options{Settings: map[string]string{
+		"SENTINEL_SIGNER_DEVICE_CA": program.source(), "SENTINEL_SIGNER_TIMEOUT": patience.String(), "SENTINEL_REQUIRE_NEW_DEVICE_APPROVAL": "false",
+	}})
+	operator := s.Person("olivia", "operator")
+	joins(t, s.NewDevice("edge-0"), operator)
+	program.does("hang")
+	begin := time.Now()
+	for n := range devices {
+		d := s.NewDevice(fmt.Sprintf("edge-%d", n+1))
+		problem, err := d.Ask(operator.EnrollToken(1))
+		if err == nil && problem == nil {
+			_, problem, err = d.Poll()
+		}
+		if err != nil || problem == nil || problem.Code != protocol.CodeNotReady || problem.Status != http.StatusServiceUnavailable {
+			t.Errorf("%s: %+v %v", d.ID, problem, err)
+		}
+	}
+	if took := time.Since(begin); took > devices*patience/2 {
+		t.Errorf("%d devices were answered in %v: each waited for the signer", devices, took)
+	}
+	program.does("")
+	d := s.NewDevice("edge-again")
+	eventually(t, "it gets its certificate when the signer answers again", func() bool {
+		if d.Chain == nil {
+			_, _ = d.Ask(operator.EnrollToken(1))
+			_, _, _ = d.Poll()
+		}
+		return d.Chain != nil
+	})
 }
 
 func joins(t *testing.T, d *servertest.Device, operator *servertest.Person) {

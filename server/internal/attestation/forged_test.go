@@ -2,6 +2,7 @@ package attestation
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/evidence"
@@ -30,16 +31,23 @@ func TestForgedEvidenceProvesNothing(t *testing.T) {
 		forge func(e *protocol.AttestationEvidence)
 		want  string
 	}{
-		"genuine":                     {func(*protocol.AttestationEvidence) {}, ""},
-		"about another nonce":         {func(e *protocol.AttestationEvidence) { quote(e, a, elsewhere, mine, pcrs) }, CodeQualifyingData},
-		"about another device":        {func(e *protocol.AttestationEvidence) { quote(e, a, nonce, Subject{"edge-2", mine.PublicKey}, pcrs) }, CodeQualifyingData},
-		"about another certificate":   {func(e *protocol.AttestationEvidence) { quote(e, a, nonce, theirs, pcrs) }, CodeQualifyingData},
-		"of another TPM":              {func(e *protocol.AttestationEvidence) { quote(e, b, nonce, mine, pcrs) }, CodeQuoteSignature},
-		"changed":                     {func(e *protocol.AttestationEvidence) { e.Quote[len(e.Quote)-1] ^= 1 }, CodeQuoteSignature},
-		"longer":                      {func(e *protocol.AttestationEvidence) { e.Quote = append(e.Quote, 0) }, CodeQuoteSignature},
-		"of fewer registers":          {func(e *protocol.AttestationEvidence) { quote(e, a, nonce, mine, []int{0, 7}) }, CodeSelection},
-		"of other registers":          {func(e *protocol.AttestationEvidence) { quote(e, a, nonce, mine, []int{0, 7, 23}) }, CodeSelection},
-		"of another value":            {func(e *protocol.AttestationEvidence) { e.PCRs[1] = elsewhere }, CodeValues},
+		"genuine":                   {func(*protocol.AttestationEvidence) {}, ""},
+		"about another nonce":       {func(e *protocol.AttestationEvidence) { quote(e, a, elsewhere, mine, pcrs) }, CodeQualifyingData},
+		"about another device":      {func(e *protocol.AttestationEvidence) { quote(e, a, nonce, Subject{"edge-2", mine.PublicKey}, pcrs) }, CodeQualifyingData},
+		"about another certificate": {func(e *protocol.AttestationEvidence) { quote(e, a, nonce, theirs, pcrs) }, CodeQualifyingData},
+		"of another TPM":            {func(e *protocol.AttestationEvidence) { quote(e, b, nonce, mine, pcrs) }, CodeQuoteSignature},
+		"changed":                   {func(e *protocol.AttestationEvidence) { e.Quote[len(e.Quote)-1] ^= 1 }, CodeQuoteSignature},
+		"longer":                    {func(e *protocol.AttestationEvidence) { e.Quote = append(e.Quote, 0) }, CodeQuoteSignature},
+		"of fewer registers":        {func(e *protocol.AttestationEvidence) { quote(e, a, nonce, mine, []int{0, 7}) }, CodeSelection},
+		"of other registers":        {func(e *protocol.AttestationEvidence) { quote(e, a, nonce, mine, []int{0, 7, 23}) }, CodeSelection},
+		"of another value":          {func(e *protocol.AttestationEvidence) { e.PCRs[1] = elsewhere }, CodeValues},
+		"of values that are joined": {func(e *protocol.AttestationEvidence) {
+			e.PCRs = [][]byte{slices.Concat(e.PCRs[0], e.PCRs[1]), e.PCRs[2]}
+		}, CodeSelection},
+		"of values cut elsewhere": {func(e *protocol.AttestationEvidence) {
+			all := slices.Concat(e.PCRs...)
+			e.PCRs = [][]byte{all[:31], all[31:64], all[64:]}
+		}, CodeValues},
 		"of a key that is not proven": {func(e *protocol.AttestationEvidence) { e.Activation = elsewhere }, CodeNotActivated},
 		"a certification as a quote":  {func(e *protocol.AttestationEvidence) { _, e.Quote, e.QuoteSign = a.Certify(of(mine, nonce)) }, CodeQuoteForm},
 

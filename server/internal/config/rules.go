@@ -36,7 +36,7 @@ var rules = []rule{
 		key: "SENTINEL_DATABASE_URL", also: []string{"SENTINEL_DATABASE_REQUIRE_POSTGRESQL"}, in: everywhere,
 		broken:  func(c *Config) bool { return c.DatabaseRequirePostgreSQL && c.DatabaseURL == "" },
 		message: "is empty, which means SQLite, but SENTINEL_DATABASE_REQUIRE_POSTGRESQL is true here",
-		fix:     "write postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full, or SENTINEL_DATABASE_REQUIRE_POSTGRESQL=false outside production",
+		fix:     "set it to postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full; outside production SENTINEL_DATABASE_REQUIRE_POSTGRESQL=false is another way",
 	},
 	{
 		key: "SENTINEL_DATABASE_URL", in: production,

@@ -9,6 +9,8 @@
 //
 // A program is started anew for each signature, without a shell, without this
 // process's environment, in a process group of its own that is ended when it takes too
-// long or says too much; at most a few run at a time. Files and programs are taken only
-// where nobody else can have put them.
+// long or says too much; at most a few run at a time, and few wait for one. One that
+// hangs is left alone for some seconds: meanwhile whoever needs its signature is told so
+// at once, and the first who comes afterwards finds out whether it answers again. Files
+// and programs are taken only where nobody else can have put them.
 package keysource

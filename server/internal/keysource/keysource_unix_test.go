@@ -316,7 +316,7 @@ func TestOnlySoManyProgramsRunAtATime(t *testing.T) {
 	w := newPlant(t, 50*time.Millisecond)
 	key, path := w.key("a.key", keyfile.NewEd25519)
 	for range atOnce {
-		w.o.gate <- struct{}{}
+		w.o.line(w.program("good", path)).gate <- struct{}{}
 	}
 	signer, err := w.o.Signer("command", w.program("good", path), key.Public())
 	if err != nil {

@@ -22,12 +22,10 @@ import (
 var ErrNoKey = errors.New("no configured key source holds it")
 
 const (
-	// atOnce bounds the programs that run at a time: each is a process.
-	atOnce = 8
 	// believeFor is how long the public key that a program named is taken for the one it
 	// still has, to choose between sources; each signature is verified anyway.
 	believeFor = time.Minute
-	// restFor is how long a program that did not name its key is left alone.
+	// restFor is how long a program that hangs, or did not name its key, is left alone.
 	restFor = 5 * time.Second
 )
 
@@ -36,10 +34,10 @@ type Opener struct {
 	timeout time.Duration
 	owners  []int
 	now     func() time.Time
-	gate    chan struct{}
 
 	mu    sync.Mutex
 	named map[string]named // by purpose and source
+	lines map[string]*line // by source: there are as many as the settings name
 }
 
 // named is what a program said of its public key, or why it did not.
@@ -52,7 +50,19 @@ type named struct {
 // New makes an opener. A program may take timeout for one answer; files and programs of
 // owners (user ids) are taken beside root's and this process's own.
 func New(timeout time.Duration, now func() time.Time, owners ...int) *Opener {
-	return &Opener{timeout: timeout, owners: owners, now: now, gate: make(chan struct{}, atOnce), named: map[string]named{}}
+	return &Opener{timeout: timeout, owners: owners, now: now, named: map[string]named{}, lines: map[string]*line{}}
+}
+
+// line is that of a source's program.
+func (o *Opener) line(source config.KeySource) *line {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l, ok := o.lines[source.String()]
+	if !ok {
+		l = newLine()
+		o.lines[source.String()] = l
+	}
+	return l
 }
 
 // PurposeOf names the purpose of an authority's key to the program that has it.

@@ -19,8 +19,6 @@ var (
 	// ErrSlow says that it was not ready in time and was ended. It is tried again with
 	// the next signature.
 	ErrSlow = errors.New("it gave no answer in time and was ended; look at what it waits for, or raise SENTINEL_SIGNER_TIMEOUT")
-	// ErrBusy says that as many programs as may run did so all the time.
-	ErrBusy = errors.New("too many signatures were asked for at once; try again")
 	// ErrTooMuch says that it printed more than any answer has, and was ended.
 	ErrTooMuch = errors.New("it printed more than any answer has and was ended; it must print one line and nothing else")
 	// ErrDied says that it ended without an answer.
@@ -77,16 +75,24 @@ func (o *Opener) ask(ctx context.Context, source config.KeySource, r *extsign.Re
 	if err := files.CheckProgram(source.Path, o.owners...); err != nil {
 		return nil, fail(fmt.Errorf("%w: %w", ErrUnsafe, err), "")
 	}
+	here, err := o.line(source).enter(o.now())
+	if err != nil {
+		return nil, fail(err, "")
+	}
+	defer here.leave()
 	inTime, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	select {
-	case o.gate <- struct{}{}:
-		defer func() { <-o.gate }()
+	case here.l.gate <- struct{}{}:
+		defer func() { <-here.l.gate }()
 	case <-inTime.Done():
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		return nil, fail(ErrBusy, "")
+	}
+	if err := here.goOn(); err != nil {
+		return nil, fail(err, "")
 	}
 	out := &bounded{limit: extsign.MaxAnswer, full: cancel}
 	complaint := &bounded{limit: maxComplaint}
@@ -102,10 +108,13 @@ func (o *Opener) ask(ctx context.Context, source config.KeySource, r *extsign.Re
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case out.over:
+		here.answered()
 		return nil, fail(ErrTooMuch, "")
 	case inTime.Err() != nil:
+		here.silent(o.now())
 		return nil, fail(ErrSlow, string(complaint.data))
 	}
+	here.answered()
 	answer, bad := extsign.ReadAnswer(out.data, r.Operation)
 	switch {
 	case bad == nil && answer.Error != "":

@@ -4,7 +4,9 @@ package preflight
 const (
 	checkPeopleURL   = "network.people-url"
 	checkDeviceURL   = "network.device-url"
+	checkTLS         = "network.tls-versions"
 	checkSecretKey   = "secrets.secret-key"
+	checkDataDir     = "secrets.data-directory"
 	checkFleetRoot   = "keys.fleet-root"
 	checkRunning     = "services.running"
 	checkPostgreSQL  = "database.postgresql"

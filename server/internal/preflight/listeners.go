@@ -22,15 +22,15 @@ func listenerChecks() []Check {
 			Rule:   bound,
 		},
 		{
-			ID: "network.tls-versions", Weight: Must,
+			ID: checkTLS, Weight: Must,
 			Title:  "Nothing older than TLS 1.2 is taken, and nothing older than TLS 1.3 from devices",
 			Why:    "Older versions are broken, and a downgrade needs only one that is taken.",
 			Change: "let nothing but this server, or a proxy with ssl_protocols TLSv1.2 TLSv1.3, answer at this address",
 			Rule: func(f *Facts) Verdict {
-				people, machine, v, ok := f.answering()
-				if !ok {
+				if v, unseen := f.unseen(); unseen {
 					return v
 				}
+				people, machine := f.Listening.People, f.Listening.Machine
 				var old, seen []string
 				for _, l := range []struct {
 					name string
@@ -56,68 +56,40 @@ func listenerChecks() []Check {
 			Title:  "The machine listener resumes no session",
 			Why:    "A resumed session brings the certificate of an earlier handshake, which may be revoked since.",
 			Change: "let nothing but this server answer at SENTINEL_MACHINE_LISTEN; a proxy there needs session tickets off",
-			Rule: func(f *Facts) Verdict {
-				_, machine, v, ok := f.answering()
-				switch {
-				case !ok:
-					return v
-				case !machine.Answers:
-					return waits(checkRunning)
-				case machine.Resumes:
-					return fail("a session was resumed at %s", machine.Address)
+			Rule: machines(func(_ *Facts, l *Listener) Verdict {
+				if l.Resumes {
+					return fail("a session was resumed at %s", l.Address)
 				}
-				return pass("no session is resumed at %s", machine.Address)
-			},
+				return pass("no session is resumed at %s", l.Address)
+			}),
 		},
 		{
 			ID: "network.machine-certificate", Weight: Must,
 			Title:  "The machine listener shows a certificate that devices believe",
 			Why:    "Devices believe what their fleet root names, for the exact host, and nothing else.",
 			Change: "let nothing but this server answer at SENTINEL_MACHINE_LISTEN, and see its log if its own certificate cannot be renewed",
-			Rule:   machineCertificate,
+			Rule:   machines(machineCertificate),
 		},
 		{
 			ID: "network.machine-identity", Weight: Must,
 			Title:  "Without a certificate the machine listener gives nothing",
 			Why:    "A device's certificate is the only proof of who it is.",
 			Change: "let nothing but this server answer at SENTINEL_MACHINE_LISTEN",
-			Rule: func(f *Facts) Verdict {
-				_, machine, v, ok := f.answering()
-				switch {
-				case !ok:
-					return v
-				case !machine.Answers:
-					return waits(checkRunning)
-				case machine.Open != 401:
-					return fail("a heartbeat without a certificate is answered with %d, and should be with 401%s", machine.Open, because(machine.Wrong))
-				}
-				return pass("a heartbeat without a certificate is refused (401)")
-			},
+			Rule:   machines(refuses("a heartbeat without a certificate")),
 		},
 		{
 			ID: "network.people-certificate", Weight: Must,
 			Title:  "The people listener shows a certificate for the address that people open",
 			Why:    "People who learn to click through a warning click through the next one, too.",
 			Change: "put a certificate for the host of SENTINEL_PEOPLE_URL into SENTINEL_PEOPLE_TLS_CERT_FILE, and restart the server",
-			Rule:   peopleCertificate,
+			Rule:   people(peopleCertificate),
 		},
 		{
 			ID: "network.metrics", Weight: Must,
 			Title:  "Metrics need their token",
 			Why:    "They tell how large the fleet is and when it is in trouble.",
 			Change: "let nothing but this server answer at SENTINEL_PEOPLE_LISTEN; a proxy must not add the token by itself",
-			Rule: func(f *Facts) Verdict {
-				people, _, v, ok := f.answering()
-				switch {
-				case !ok:
-					return v
-				case !people.Answers:
-					return waits(checkRunning)
-				case people.Open != 401:
-					return fail("/metrics without a token is answered with %d, and should be with 401%s", people.Open, because(people.Wrong))
-				}
-				return pass("/metrics without its token is refused (401)")
-			},
+			Rule:   people(refuses("/metrics without its token")),
 		},
 	}
 }
@@ -129,22 +101,57 @@ func because(wrong string) string {
 	return " (" + wrong + ")"
 }
 
-// answering is what was found at the addresses; not ok where nobody asked, or where
-// nothing answers at either.
-func (f *Facts) answering() (people, machine Listener, v Verdict, ok bool) {
-	if f.Listening == nil {
-		return people, machine, notApplicable("looked at by 'sentinel-server preflight' while the server runs"), false
+// listenerRule judges a listener that answers.
+type listenerRule func(f *Facts, l *Listener) Verdict
+
+// people and machines are the rule for one of the two listeners. It waits while nothing
+// answers there.
+func people(rule listenerRule) func(*Facts) Verdict {
+	return whileItAnswers(rule, func(l *Listening) *Listener { return &l.People })
+}
+
+func machines(rule listenerRule) func(*Facts) Verdict {
+	return whileItAnswers(rule, func(l *Listening) *Listener { return &l.Machine })
+}
+
+func whileItAnswers(rule listenerRule, of func(*Listening) *Listener) func(*Facts) Verdict {
+	return func(f *Facts) Verdict {
+		v, unseen := f.unseen()
+		if unseen {
+			return v
+		}
+		l := of(f.Listening)
+		if !l.Answers {
+			return waits(checkRunning)
+		}
+		return rule(f, l)
 	}
-	people, machine = f.Listening.People, f.Listening.Machine
-	if !people.Answers && !machine.Answers {
-		return people, machine, waits(checkRunning), false
+}
+
+// refuses is the rule that a request without credentials, which was made, is refused.
+func refuses(request string) listenerRule {
+	return func(_ *Facts, l *Listener) Verdict {
+		if l.Open != 401 {
+			return fail("%s is answered with %d, and should be with 401%s", request, l.Open, because(l.Wrong))
+		}
+		return pass("%s is refused (401)", request)
 	}
-	return people, machine, v, true
+}
+
+// unseen is the verdict where nobody asked at the addresses, or nothing answers at
+// either.
+func (f *Facts) unseen() (v Verdict, unseen bool) {
+	switch {
+	case f.Listening == nil:
+		return notApplicable("looked at by 'sentinel-server preflight' while the server runs"), true
+	case !f.Listening.People.Answers && !f.Listening.Machine.Answers:
+		return waits(checkRunning), true
+	}
+	return v, false
 }
 
 func bound(f *Facts) Verdict {
-	_, _, v, ok := f.answering()
-	if !ok {
+	if v, unseen := f.unseen(); unseen {
 		return v
 	}
 	if f.Listening.Sockets == nil {
@@ -173,19 +180,15 @@ func bound(f *Facts) Verdict {
 	return pass("%s", strings.Join(seen, ", "))
 }
 
-func machineCertificate(f *Facts) Verdict {
-	_, machine, v, ok := f.answering()
-	if !ok {
-		return v
-	}
+func machineCertificate(f *Facts, l *Listener) Verdict {
 	if _, broken := f.broken("SENTINEL_MACHINE_URL", "SENTINEL_MACHINE_NAMES"); broken {
 		return waits(checkDeviceURL)
 	}
 	if v, missing := f.founded(); missing {
 		return v
 	}
-	if !machine.Answers || machine.Certificate == nil {
-		return waits(checkRunning)
+	if l.Certificate == nil {
+		return waits(checkTLS)
 	}
 	roots := x509.NewCertPool()
 	for _, a := range f.Fleet.Authorities {
@@ -196,31 +199,26 @@ func machineCertificate(f *Facts) Verdict {
 		}
 	}
 	host := hostOf(f.Config.MachineURL)
-	_, err := machine.Certificate.Verify(x509.VerifyOptions{Roots: roots, DNSName: host, CurrentTime: f.At, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	_, err := l.Certificate.Verify(x509.VerifyOptions{Roots: roots, DNSName: host, CurrentTime: f.At, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	if err != nil {
-		return fail("devices that look for %s do not believe what is shown at %s", host, machine.Address)
+		return fail("devices that look for %s do not believe what is shown at %s", host, l.Address)
 	}
-	return pass("for %s, until %s", host, day(machine.Certificate.NotAfter))
+	return pass("for %s, until %s", host, day(l.Certificate.NotAfter))
 }
 
 // peopleCertificate asks for host and dates; which authorities browsers believe is
 // not known here.
-func peopleCertificate(f *Facts) Verdict {
-	people, _, v, ok := f.answering()
+func peopleCertificate(f *Facts, l *Listener) Verdict {
 	switch {
-	case !ok:
-		return v
-	case !people.Answers:
-		return waits(checkRunning)
-	case !people.TLS:
+	case !l.TLS:
 		return notApplicable("the reverse proxy's: this listener serves plain HTTP on this host")
-	case people.Certificate == nil:
-		return fail("no certificate is shown at %s%s", people.Address, because(people.Wrong))
+	case l.Certificate == nil:
+		return fail("no certificate is shown at %s%s", l.Address, because(l.Wrong))
 	}
 	if _, broken := f.broken("SENTINEL_PEOPLE_URL"); broken {
 		return waits(checkPeopleURL)
 	}
-	host, c := hostOf(f.Config.PeopleURL), people.Certificate
+	host, c := hostOf(f.Config.PeopleURL), l.Certificate
 	switch {
 	case c.VerifyHostname(host) != nil:
 		return fail("it does not name %s", host)

@@ -57,7 +57,7 @@ func peopleChecks() []Check {
 					}
 				}
 				if len(missing) > 0 {
-					return fail("not told to: %s", strings.Join(missing, ", "))
+					return fail("a password and a code are enough, passkey or not, for: %s", strings.Join(missing, ", "))
 				}
 				return pass("SENTINEL_PASSKEY_ROLES=%s", strings.Join(f.Config.PasskeyRoles, ","))
 			},

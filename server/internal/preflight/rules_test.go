@@ -40,7 +40,9 @@ var breaks = []struct {
 	{"network.bound", "both another user's", nil, func(f *Facts) { f.Listening.Sockets[0].Owner, f.Listening.Sockets[1].Owner = 1000, 1000 }},
 	{"network.tls-versions", "TLS 1.1 for people", nil, func(f *Facts) { f.Listening.People.Versions = []string{"1.1", "1.2"} }},
 	{"network.tls-versions", "TLS 1.2 for devices", nil, func(f *Facts) { f.Listening.Machine.Versions = []string{"1.2", "1.3"} }},
-	{"network.tls-versions", "no TLS for devices", nil, func(f *Facts) { f.Listening.Machine.Versions = nil }},
+	{"network.tls-versions", "no TLS for devices", nil, func(f *Facts) {
+		f.Listening.Machine.Versions, f.Listening.Machine.TLS, f.Listening.Machine.Certificate = nil, false, nil
+	}},
 	{"network.no-resumption", "tickets", nil, func(f *Facts) { f.Listening.Machine.Resumes = true }},
 	{"network.machine-certificate", "another authority's", nil, func(f *Facts) { f.Listening.Machine.Certificate = f.Listening.People.Certificate }},
 	{"network.machine-certificate", "another host's", map[string]string{"SENTINEL_MACHINE_URL": "https://new.corp.test:8443", "SENTINEL_MACHINE_NAMES": "new.corp.test"}, nil},
@@ -121,6 +123,9 @@ var breaks = []struct {
 	{"services.recovery", "no unit", nil, func(f *Facts) { f.Service.Unit = "" }},
 	{"services.recovery", "no restart", nil, func(f *Facts) { f.Service.Restart = "no" }},
 	{"services.user", "root", nil, func(f *Facts) { f.Service.User = "root" }},
+	{"services.user", "all of it root's", nil, func(f *Facts) {
+		f.Files.DataDir.Owner, f.Files.Asker, f.Listening.Sockets[0].Owner, f.Listening.Sockets[1].Owner = 0, 0, 0, 0
+	}},
 	{"services.user", "nobody in the unit", nil, func(f *Facts) { f.Service.User = "" }},
 
 	{"database.postgresql", "SQLite", map[string]string{"SENTINEL_DATABASE_REQUIRE_POSTGRESQL": "false"}, nil},
@@ -234,6 +239,59 @@ func TestWhatEndsSoonIsWarnedOf(t *testing.T) {
 	}
 }
 
+// What holds only in part is warned of, and of nothing else.
+func TestWhatHoldsInPartIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	for how, c := range map[string]struct {
+		id    string
+		write map[string]string
+		find  func(f *Facts)
+	}{
+		"a database whose name nobody asks": {"database.tls", map[string]string{"SENTINEL_DATABASE_URL": "postgres://sentinel:dW5ndWVzc2FibGU@db.internal:5432/fleet?sslmode=require"}, nil},
+		"a pooler without TLS":              {"database.tls", nil, func(f *Facts) { f.Database.Session.TLS = "" }},
+		"a quorum that is recorded lower":   {"change.dual-approval-identity", nil, func(f *Facts) { f.Standing.Quorums["identity"] = 0 }},
+		"a list that the start makes anew":  {"identity.lists", nil, func(f *Facts) { f.Standing.Lists[0].Ends, f.Listening = noon, nil }},
+		"revocation that may go unasked": {"identity.external-revocation", map[string]string{
+			"SENTINEL_DEVICE_CA": "external", "SENTINEL_EXTERNAL_CA_FILES": "/etc/sentinel/ca.pem", "SENTINEL_REVOCATION_RESPONDER": "aia", "SENTINEL_REVOCATION_GRACE": "1h",
+		}, nil},
+	} {
+		f := good(t, c.write)
+		if c.find != nil {
+			c.find(f)
+		}
+		report := Judge(f)
+		if list := report.Warnings(); len(list) != 1 || list[0].ID != c.id || list[0].Change == "" || report.Failed != 0 {
+			t.Errorf("%s: %+v, %+v", how, list, report.Failures())
+		}
+	}
+}
+
+// What is asked for elsewhere, or cannot be asked here, is neither good nor bad.
+func TestWhatIsNotHereToJudgeIsToldApart(t *testing.T) {
+	t.Parallel()
+	for how, c := range map[string]struct {
+		id, waits string
+		find      func(f *Facts)
+	}{
+		"no systemd":                     {"services.recovery", "", func(f *Facts) { f.Service = Service{} }},
+		"no user ids":                    {"services.user", "", func(f *Facts) { f.Service, f.Files.DataDir.Owner = Service{}, -1 }},
+		"whose server it is":             {"services.user", checkDataDir, func(f *Facts) { f.Service, f.Files.DataDir = Service{}, Entry{Owner: -1} }},
+		"who listens":                    {"network.bound", "", func(f *Facts) { f.Listening.Sockets = nil }},
+		"a console behind a proxy":       {"network.people-certificate", "", func(f *Facts) { f.Listening.People.TLS = false }},
+		"a console that does not answer": {"network.people-certificate", checkRunning, func(f *Facts) { f.Listening.People.Answers = false }},
+		"metrics that do not answer":     {"network.metrics", checkRunning, func(f *Facts) { f.Listening.People.Answers = false }},
+		"no issuing key yet":             {"secrets.opens-database", "", func(f *Facts) { f.Fleet.Authorities = nil }},
+	} {
+		f := good(t, nil)
+		c.find(f)
+		for _, r := range Judge(f).Results {
+			if r.ID == c.id && (r.Status != NotApplicable || r.WaitsFor != c.waits || r.Found == "") {
+				t.Errorf("%s: %+v", how, r)
+			}
+		}
+	}
+}
+
 // Whoever cannot read what the server reads has not looked.
 func TestAnotherUserThanTheServersSaysSo(t *testing.T) {
 	t.Parallel()
@@ -311,7 +369,7 @@ func TestThePointsAreToldApartAndSayWhatToDo(t *testing.T) {
 			t.Errorf("%s judges %s, which is no setting", id, key)
 		}
 	}
-	for _, id := range []string{checkPeopleURL, checkDeviceURL, checkSecretKey, checkFleetRoot, checkRunning, checkPostgreSQL, checkDatabaseTLS, checkReachable, checkSchema} {
+	for _, id := range []string{checkPeopleURL, checkDeviceURL, checkSecretKey, checkDataDir, checkFleetRoot, checkTLS, checkRunning, checkPostgreSQL, checkDatabaseTLS, checkReachable, checkSchema} {
 		if !seen[id] {
 			t.Errorf("others wait for %s, which is no check", id)
 		}

@@ -64,7 +64,7 @@ func secretChecks() []Check {
 			},
 		},
 		{
-			ID: "secrets.data-directory", Weight: MustToStart,
+			ID: checkDataDir, Weight: MustToStart,
 			Title:    "The data directory is there, absolute, and its owner's alone",
 			Why:      "It holds the command key, the journal of revocations, and what this node remembers of the database.",
 			Change:   "run: install -d -m 0700 -o sentinel-server -g sentinel-server DIR",

@@ -36,18 +36,12 @@ func serviceChecks() []Check {
 			Title:  "The server is ready",
 			Why:    "A load balancer sends it no work, and something that it needs is missing.",
 			Change: "do what its checks say: GET /api/health/ready",
-			Rule: func(f *Facts) Verdict {
-				people, _, v, ok := f.answering()
-				switch {
-				case !ok:
-					return v
-				case !people.Answers:
-					return waits(checkRunning)
-				case !people.Ready:
-					return fail("not ready: %s%s", or(strings.Join(people.NotReady, ", "), "it does not say why"), because(people.Wrong))
+			Rule: people(func(_ *Facts, l *Listener) Verdict {
+				if !l.Ready {
+					return fail("not ready: %s%s", or(strings.Join(l.NotReady, ", "), "it does not say why"), because(l.Wrong))
 				}
 				return pass("ready")
-			},
+			}),
 		},
 		{
 			ID: "services.recovery", Weight: Should,
@@ -78,9 +72,9 @@ func serviceChecks() []Check {
 					return fail("%s has User=%s", f.Service.Unit, or(f.Service.User, "root"))
 				case f.Files.DataDir.Found && f.Files.DataDir.Owner == 0:
 					return fail("the data directory belongs to root")
-				case f.Service.User == "" && !f.Files.DataDir.Found:
-					return notApplicable("there is no data directory yet")
-				case f.Files.DataDir.Owner < 0:
+				case f.Service.Unit == "" && !f.Files.DataDir.Found:
+					return waits(checkDataDir)
+				case f.Service.User == "" && f.Files.DataDir.Owner < 0:
 					return notApplicable("this system has no user ids")
 				}
 				return pass("user %s", or(f.Service.User, itoa(f.Files.DataDir.Owner)))
