@@ -258,8 +258,20 @@ func (c *Checker) note(fingerprint string, r *revokedError) {
 		return
 	}
 	c.gone[fingerprint] = r.reason
-	c.found[fingerprint] = fmt.Sprintf("its authority revoked the certificate (reason %d)", r.reason)
+	c.found[fingerprint] = why(r.reason)
 	c.poke()
+}
+
+func why(reason int) string {
+	return fmt.Sprintf("its authority revoked the certificate (reason %d)", reason)
+}
+
+// Gone says why a certificate is revoked for good; false when nothing says that it is.
+func (c *Checker) Gone(fingerprint string) (string, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	reason, gone := c.gone[fingerprint]
+	return why(reason), gone
 }
 
 // Found hands over the certificates that were found to be revoked since it was asked
