@@ -57,6 +57,8 @@ type subject struct {
 	leaf *x509.Certificate
 	file string
 	ca   *authority
+
+	device string // "" when no device has it
 }
 
 // authority is an issuing authority in files for programs.
@@ -112,7 +114,7 @@ func (w *world) subject(ca *authority, s state, der []byte) *subject {
 	leaf, err := x509.ParseCertificate(der)
 	w.must(err)
 	w.n++
-	return &subject{s, leaf, w.write(fmt.Sprintf("leaf-%03d.pem", w.n), "CERTIFICATE", der), ca}
+	return &subject{state: s, leaf: leaf, file: w.write(fmt.Sprintf("leaf-%03d.pem", w.n), "CERTIFICATE", der), ca: ca}
 }
 
 // enrolled comes by the whole way: enrollment, and revocation by a person, or the
@@ -128,6 +130,7 @@ func (w *world) enrolled(ca *authority, s state) *subject {
 	}
 	d.MustBeat()
 	got := w.subject(ca, s, d.Chain[0])
+	got.device = d.ID
 	switch {
 	case s.name == "superseded":
 		if _, p, err := d.Renew(); p != nil || err != nil {
