@@ -45,6 +45,8 @@ var states = []state{
 	{name: "privilegeWithdrawn", word: "privilegeWithdrawn", code: 9},
 	{name: "aACompromise", word: "aACompromise", code: 10},
 	{name: "unused", word: "unused", code: 5},
+	{name: "restored", word: "restored", code: 5},
+	{name: "unspecified", word: "unspecified", code: 0},
 	{name: "expired", expired: true},
 	{name: "revoked and expired", word: "keyCompromise", code: 1, expired: true},
 	{name: "unknown", unknown: true},

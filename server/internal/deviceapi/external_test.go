@@ -272,6 +272,20 @@ func TestOnlyRightCertificatesOpenAReview(t *testing.T) {
 			t.Errorf("a certificate %s: %+v, want %s", name, p, c.want)
 		}
 	}
+	// PKI-09: what follows the certificate whose key was proved speaks for nobody.
+	victim := x.ca.Issue(t, "edge-1", extcatest.Key(t).Public(), time.Now(), right)
+	own := stranger.Issue(t, "edge-1", d.Key.Public(), time.Now(), right)
+	for name, chain := range map[string][][]byte{
+		"with a right one behind it":                   {own.Raw, victim.Raw},
+		"with a right one and its authority behind it": {own.Raw, victim.Raw, x.ca.Certificate.Raw},
+		"with its own twice, and a right one between":  {own.Raw, victim.Raw, own.Raw},
+	} {
+		d.Chain = chain
+		d.Hangup()
+		if p := x.asks(d); p == nil || p.Code != protocol.CodeCertificateUnknown {
+			t.Errorf("a stranger's certificate %s: %+v", name, p)
+		}
+	}
 	x.unchanged(before, "a certificate that is not right")
 }
 

@@ -78,6 +78,38 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
+// A9: whoever answers a little at a time, or not at all, is waited for as long as anybody.
+func TestFetchingTakesALongestTime(t *testing.T) {
+	t.Parallel()
+	over := make(chan struct{})
+	drip := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for r.URL.Path == "/drip" {
+			if _, err := w.Write([]byte{0}); err != nil || http.NewResponseController(w).Flush() != nil {
+				return
+			}
+			<-tick.C
+		}
+		<-over
+	}))
+	t.Cleanup(drip.Close)
+	t.Cleanup(func() { close(over) })
+	c := New(true)
+	if c.http.Timeout != wholeTime {
+		t.Fatalf("the longest time is %v", c.http.Timeout)
+	}
+	c.http.Timeout = 200 * time.Millisecond
+	for _, path := range []string{"/drip", "/nothing"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		data, err := c.Fetch(ctx, revocation.Request{URL: drip.URL + path, Limit: 1 << 20, Chosen: true})
+		if !errors.Is(err, ErrFetch) || data != nil || ctx.Err() != nil {
+			t.Errorf("%s: %d octets, %v, %v", path, len(data), err, ctx.Err())
+		}
+		cancel()
+	}
+}
+
 func TestAQuestionIsPostedAndNotRedirected(t *testing.T) {
 	t.Parallel()
 	var method, kind string
