@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,6 +53,7 @@ type devicePage struct {
 	Certificates []struct {
 		Serial        string     `json:"serial"`
 		Fingerprint   string     `json:"fingerprint"`
+		AuthorityID   string     `json:"authority_id"`
 		NotBefore     *time.Time `json:"not_before"`
 		NotAfter      *time.Time `json:"not_after"`
 		RevokedAt     *time.Time `json:"revoked_at,omitempty"`
@@ -158,12 +160,21 @@ func explain(w io.Writer, d *devicePage) {
 		row(w, "says of itself", k+": "+d.Facts[k])
 	}
 	for _, x := range d.Certificates {
-		text := "serial " + x.Serial + ", " + when(x.NotBefore) + " to " + when(x.NotAfter)
+		text := "serial " + x.Serial + ", " + when(x.NotBefore) + " to " + when(x.NotAfter) + ", " + issuedBy(x.AuthorityID)
 		if x.RevokedAt != nil {
 			text += ", revoked " + when(x.RevokedAt) + ": " + x.RevokedReason
 		}
 		row(w, "certificate", text)
 	}
+}
+
+// issuedBy says which authority issued a certificate: one of this server's own by its
+// id, another one by the beginning of its certificate's fingerprint.
+func issuedBy(authorityID string) string {
+	if fingerprint, outside := strings.CutPrefix(authorityID, "outside:"); outside {
+		return fmt.Sprintf("by another authority (%.16s)", fingerprint)
+	}
+	return "by this server (" + authorityID + ")"
 }
 
 func (p *program) deviceAct(name, path, short, done string) *cobra.Command {

@@ -41,6 +41,18 @@ func TestOthersJudgeCertificatesAsTheServerDoes(t *testing.T) {
 	younger := w.population(second, 30)
 	w.judged("by the second authority", second, younger)
 	w.judged("by the retired authority", first, subjects)
+
+	// What happens to its certificates afterwards is told in its name.
+	w.revoked(subjects)
+	w.judged("by the retired authority, after another revocation", first, subjects)
+	w.judged("by the second authority, after that", second, younger)
+	for _, of := range [][]*subject{subjects, younger} {
+		for _, s := range states {
+			if n := count(of, func(is *subject) bool { return is.name == s.name }); n < 2 {
+				t.Errorf("%d certificates are %s", n, s.name)
+			}
+		}
+	}
 	if n := len(subjects) + len(younger); n < 200 {
 		t.Errorf("%d certificates", n)
 	}
@@ -61,6 +73,19 @@ func (w *world) population(ca *authority, n int) []*subject {
 	}
 	last := w.enrolled(ca, states[2]) // a revocation by a person: a new list is made at once
 	return append(list, last)
+}
+
+// revoked has a person revoke the first device whose certificate is good.
+func (w *world) revoked(list []*subject) {
+	w.Helper()
+	for _, s := range list {
+		if s.name == "good" && s.device != "" {
+			s.state = states[2]
+			w.operator.Must("POST", "/api/devices/"+s.device+"/certificate/revoke", map[string]string{"reason": s.word}, nil)
+			return
+		}
+	}
+	w.Fatal("no device is left whose certificate is good")
 }
 
 func (w *world) judged(what string, ca *authority, list []*subject) {

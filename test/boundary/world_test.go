@@ -45,6 +45,8 @@ var states = []state{
 	{name: "privilegeWithdrawn", word: "privilegeWithdrawn", code: 9},
 	{name: "aACompromise", word: "aACompromise", code: 10},
 	{name: "unused", word: "unused", code: 5},
+	{name: "restored", word: "restored", code: 5},
+	{name: "unspecified", word: "unspecified", code: 0},
 	{name: "expired", expired: true},
 	{name: "revoked and expired", word: "keyCompromise", code: 1, expired: true},
 	{name: "unknown", unknown: true},
@@ -57,6 +59,8 @@ type subject struct {
 	leaf *x509.Certificate
 	file string
 	ca   *authority
+
+	device string // "" when no device has it
 }
 
 // authority is an issuing authority in files for programs.
@@ -112,7 +116,7 @@ func (w *world) subject(ca *authority, s state, der []byte) *subject {
 	leaf, err := x509.ParseCertificate(der)
 	w.must(err)
 	w.n++
-	return &subject{s, leaf, w.write(fmt.Sprintf("leaf-%03d.pem", w.n), "CERTIFICATE", der), ca}
+	return &subject{state: s, leaf: leaf, file: w.write(fmt.Sprintf("leaf-%03d.pem", w.n), "CERTIFICATE", der), ca: ca}
 }
 
 // enrolled comes by the whole way: enrollment, and revocation by a person, or the
@@ -128,6 +132,7 @@ func (w *world) enrolled(ca *authority, s state) *subject {
 	}
 	d.MustBeat()
 	got := w.subject(ca, s, d.Chain[0])
+	got.device = d.ID
 	switch {
 	case s.name == "superseded":
 		if _, p, err := d.Renew(); p != nil || err != nil {

@@ -93,6 +93,10 @@ func (c *Core) lookAtExternal(ctx context.Context) error {
 			if id, err := c.External.Verify([]*x509.Certificate{leaf}, now); err == nil {
 				_ = c.External.Standing(id.Outside.Chain) // Found says it
 			}
+			// One that was revoked while a person decided was found before it was on record.
+			if why, gone := c.External.Gone(list[i].Fingerprint); gone {
+				c.External.Again(list[i].Fingerprint, why)
+			}
 		}
 		if len(list) < externalPage {
 			return nil

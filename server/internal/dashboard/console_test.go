@@ -505,3 +505,15 @@ func TestTimesAreToldInTheWordsOfTheScript(t *testing.T) {
 		}
 	}
 }
+
+// A person sees which authority a device's certificates come from.
+func TestADevicesPageSaysWhoIssuedItsCertificates(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	page := s.get("/dashboard/devices/edge-1", s.signIn("ada", authz.Viewer)).Body.String()
+	for _, want := range []string{`another authority <code title="0123456789abcdef0123456789abcdef">`, `this server <code title="` + someID + `">`} {
+		if strings.Count(page, want) != 1 {
+			t.Errorf("%s is not there once", want)
+		}
+	}
+}

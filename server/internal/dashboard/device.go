@@ -26,7 +26,8 @@ type deviceData struct {
 type certificate struct {
 	pki.Certificate
 
-	Standing string
+	Standing  string
+	Elsewhere string // fingerprint of the authority that issued it, "" when that is one of ours
 }
 
 // act is something that can be done with a device, or why it cannot.
@@ -98,7 +99,10 @@ func (c *Console) device(r *http.Request) (*page, error) {
 	now := c.deps.Now()
 	current := false
 	for _, x := range d.Certificates {
-		cert := certificate{x, "valid"}
+		cert := certificate{Certificate: x, Standing: "valid"}
+		if x.IsOutside() {
+			cert.Elsewhere = pki.OutsideFingerprint(x.AuthorityID)
+		}
 		switch {
 		case x.RevokedAt != 0:
 			cert.Standing = "revoked"

@@ -27,6 +27,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/trust"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/view"
@@ -177,6 +178,7 @@ func (m *madeUp) Device(_ context.Context, id string) (*view.Device, error) {
 		Labels: map[string]string{"site": m.text}, Facts: map[string]string{"os": m.text, m.text + " ": "x"},
 	}
 	d.Attestation = &view.Attestation{Verdict: "warning", Maker: m.text, HardwareBound: true, Reasons: []protocol.AttestationReason{{Code: "x", Text: m.text}}}
+	d.Certificates = []pki.Certificate{{Serial: "aa", AuthorityID: "outside:0123456789abcdef0123456789abcdef"}, {Serial: "bb", AuthorityID: someID}}
 	d.Trust.Verdict = trust.Trusted
 	d.Trust.Reasons = []trust.Reason{{Code: "x", Weight: trust.For, Text: m.text, Advice: m.text}}
 	return d, nil

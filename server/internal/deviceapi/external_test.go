@@ -164,6 +164,66 @@ func TestADeviceOfAnotherAuthority(t *testing.T) {
 	})
 }
 
+// REV-07: what its authority revokes while a person decides is written down when the
+// person lets it in all the same.
+func TestARevocationDuringTheReviewIsWrittenDown(t *testing.T) {
+	t.Parallel()
+	x := newExternal(t, "sqlite:", nil)
+	d, leaf := x.comes("edge-1")
+	if p := x.asks(d); p == nil || p.Code != protocol.CodeReviewPending {
+		t.Fatalf("the first heartbeat: %+v", p)
+	}
+	x.revoked = append(x.revoked, leaf)
+	x.publish(t)
+	revoked := func() bool {
+		p := x.asks(d)
+		return p != nil && p.Code == protocol.CodeCertificateRevoked
+	}
+	eventually(t, "it is refused", revoked)
+	x.reviewer.Approve(d.EnrollmentID)
+	eventually(t, "the revocation is written down", func() bool {
+		return x.Count("certificates", "fingerprint = ? AND revoked_reason = 'elsewhere'", certs.Fingerprint(leaf.Raw)) == 1
+	})
+	if !revoked() {
+		t.Error("it was let in")
+	}
+}
+
+// PKI-09: an authority of the name of ours, or ours itself among the others, takes no
+// device of ours out of our rule, and lets nobody in as one.
+func TestOurAuthoritysNameIsOurs(t *testing.T) {
+	t.Parallel()
+	settings := map[string]string{}
+	w := newWorld(t, "sqlite:", servertest.Options{Settings: settings})
+	ours := w.device("edge-1")
+	ours.MustBeat()
+	authority, err := x509.ParseCertificate(ours.Chain[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	twin := extcatest.NewRoot(t, "Twin", time.Now(), func(c *x509.Certificate) { c.RawSubject = authority.RawSubject })
+	other := extcatest.NewRoot(t, "Other", time.Now(), nil)
+	settings["SENTINEL_DEVICE_CA"] = "external"
+	settings["SENTINEL_EXTERNAL_CA_FILES"] = extcatest.File(t, "all.pem", extcatest.PEM(other.Certificate, twin.Certificate, authority))
+	w.Server = w.Again()
+	ours = ours.At(w.Server)
+	ours.MustBeat()
+	for name, c := range map[string]struct {
+		ca   *extcatest.CA
+		want protocol.Code
+	}{"of the other authority": {other, protocol.CodeReviewPending}, "of ours's twin": {twin, protocol.CodeCertificateUnknown}} {
+		d := w.NewDevice("edge-2")
+		d.Chain, d.Epoch = [][]byte{c.ca.Issue(t, "edge-2", d.Key.Public(), time.Now(), nil).Raw}, d.BootID
+		p, err := d.Beat()
+		for p != nil && p.Code == protocol.CodeEpochChanged {
+			p, err = d.Beat()
+		}
+		if err != nil || p == nil || p.Code != c.want {
+			t.Errorf("a certificate %s: %+v %v, want %s", name, p, err, c.want)
+		}
+	}
+}
+
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
 	for range 500 {
@@ -210,6 +270,20 @@ func TestOnlyRightCertificatesOpenAReview(t *testing.T) {
 		show(c.ca, c.change)
 		if p := x.asks(d); p == nil || p.Code != c.want {
 			t.Errorf("a certificate %s: %+v, want %s", name, p, c.want)
+		}
+	}
+	// PKI-09: what follows the certificate whose key was proved speaks for nobody.
+	victim := x.ca.Issue(t, "edge-1", extcatest.Key(t).Public(), time.Now(), right)
+	own := stranger.Issue(t, "edge-1", d.Key.Public(), time.Now(), right)
+	for name, chain := range map[string][][]byte{
+		"with a right one behind it":                   {own.Raw, victim.Raw},
+		"with a right one and its authority behind it": {own.Raw, victim.Raw, x.ca.Certificate.Raw},
+		"with its own twice, and a right one between":  {own.Raw, victim.Raw, own.Raw},
+	} {
+		d.Chain = chain
+		d.Hangup()
+		if p := x.asks(d); p == nil || p.Code != protocol.CodeCertificateUnknown {
+			t.Errorf("a stranger's certificate %s: %+v", name, p)
 		}
 	}
 	x.unchanged(before, "a certificate that is not right")

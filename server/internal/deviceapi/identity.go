@@ -1,12 +1,14 @@
 package deviceapi
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,12 +94,15 @@ func (a *API) identity(ctx context.Context, state *tls.ConnectionState) (certs.I
 }
 
 // verify judges what a caller presented, by the rule of another authority where that
-// one issued it.
+// one issued it. What bears the name of an authority of ours is judged by our rule alone:
+// no setting and no other authority of that name takes our devices out of it.
 func (a *API) verify(presented []*x509.Certificate, now time.Time) (certs.Identity, error) {
-	if a.outside != nil && a.outside.Issued(presented) {
+	issuers, _ := a.pki.Issuers(certs.KindDevice)
+	if a.outside != nil && a.outside.Issued(presented) && !slices.ContainsFunc(issuers, func(c *x509.Certificate) bool {
+		return bytes.Equal(c.RawSubject, presented[0].RawIssuer)
+	}) {
 		return a.outside.Verify(presented, now)
 	}
-	issuers, _ := a.pki.Issuers(certs.KindDevice)
 	return certs.VerifyDevice(presented, issuers, a.pki.TrustDomain(), now)
 }
 

@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
+	"math/big"
 	"net/url"
 	"testing"
 	"time"
@@ -227,6 +228,61 @@ func TestADeviceHasOneNameInOneSpelling(t *testing.T) {
 		id, err := o.verify(o.issuing.Issue(t, "edge-1", key, now, c.change), now)
 		if id.DeviceID != c.want || (err == nil) != (c.want != "") {
 			t.Errorf("%s: %q %v, want %q", name, id.DeviceID, err, c.want)
+		}
+	}
+}
+
+// PKI-08: the extension's own bytes decide, whatever libraries make of them.
+func TestANameIsReadAsItStands(t *testing.T) {
+	t.Parallel()
+	o := newOther(t)
+	o.s.Name, o.s.Pattern, o.s.CommonName = extca.URIName, "spiffe://other.test/device/{device_id}", false
+	key := extcatest.Key(t).Public()
+	name := func(tag byte, text string) []byte { return append([]byte{tag, byte(len(text))}, text...) }
+	right := name(0x86, "spiffe://other.test/device/edge-7")
+	for what, c := range map[string]struct {
+		names [][]byte
+		ok    bool
+	}{
+		"one":                             {[][]byte{right}, true},
+		"one beside a DNS name":           {[][]byte{right, name(0x82, "edge-8")}, true},
+		"one beside another in pieces":    {[][]byte{right, name(0xa6, string(name(0x16, "spiffe://other.test/device/edge-8")))}, false},
+		"one in pieces":                   {[][]byte{name(0xa6, string(right))}, false},
+		"one and an empty one":            {[][]byte{right, name(0x86, "")}, false},
+		"one with a zero behind":          {[][]byte{name(0x86, "spiffe://other.test/device/edge-7\x00")}, false},
+		"one with a zero and another":     {[][]byte{name(0x86, "spiffe://other.test/device/edge-7\x00edge-8")}, false},
+		"one with a slash behind":         {[][]byte{name(0x86, "spiffe://other.test/device/edge-7/")}, false},
+		"one with a query":                {[][]byte{name(0x86, "spiffe://other.test/device/edge-7?x")}, false},
+		"one with a fragment":             {[][]byte{name(0x86, "spiffe://other.test/device/edge-7#x")}, false},
+		"one with a port":                 {[][]byte{name(0x86, "spiffe://other.test:1/device/edge-7")}, false},
+		"one with a user":                 {[][]byte{name(0x86, "spiffe://edge-7@other.test/device/edge-7")}, false},
+		"one with the host in capitals":   {[][]byte{name(0x86, "spiffe://OTHER.test/device/edge-7")}, false},
+		"one with the scheme in capitals": {[][]byte{name(0x86, "SPIFFE://other.test/device/edge-7")}, false},
+		"one with dots in between":        {[][]byte{name(0x86, "spiffe://other.test/device/../device/edge-7")}, false},
+		"one with letters beyond ASCII":   {[][]byte{name(0x86, "spiffe://other.test/device/\xc3\xa9dge-7")}, false},
+	} {
+		var list []byte
+		for _, n := range c.names {
+			list = append(list, n...)
+		}
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "edge-7"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+			KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+			ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: append([]byte{0x30, byte(len(list))}, list...)}},
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, o.issuing.Certificate, key, o.issuing.Key)
+		if err != nil {
+			t.Fatal(what, err)
+		}
+		leaf, err := x509.ParseCertificate(der)
+		if err != nil && !c.ok {
+			continue // nobody ever sees it
+		}
+		if err != nil {
+			t.Fatal(what, err)
+		}
+		if id, err := o.verify(leaf, now); (err == nil) != c.ok || c.ok && id.DeviceID != "edge-7" {
+			t.Errorf("%s: %q %v", what, id.DeviceID, err)
 		}
 	}
 }

@@ -112,8 +112,11 @@ func altNames(c *x509.Certificate, tag uint8) (list []string) {
 			if !all.ReadAnyASN1(&one, &read) {
 				return nil
 			}
-			if read == asn1.Tag(tag).ContextSpecific() {
+			switch read {
+			case asn1.Tag(tag).ContextSpecific():
 				list = append(list, string(one))
+			case asn1.Tag(tag).ContextSpecific().Constructed(): // a string in pieces, which is BER: others may read a name in it
+				return nil
 			}
 		}
 	}

@@ -141,19 +141,26 @@ func (c *Client) dial(ctx context.Context, network, to string) (net.Conn, error)
 
 // notPublic are ranges that netip has no word for (RFC 6890 and its registries): this
 // network, shared, protocol assignments, documentation, benchmarks, reserved, NAT64
-// and 6to4, which hold other addresses.
+// and 6to4, which hold other addresses; and one that clouds answer at themselves, with
+// what is the machine's alone, though it looks public (168.63.129.16).
 var notPublic = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"),
-	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("168.63.129.16/32"),
 	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("100::/64"),
 	netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"),
+	netip.MustParsePrefix("3fff::/20"),
 }
+
+// globalV6 is all that is given out for the whole network of IPv6 (RFC 4291 section
+// 2.4 and its registry). Outside it are addresses that hold one of IPv4 (::7f00:1,
+// ::ffff:0:7f00:1), and those of sites (fec0::/10).
+var globalV6 = netip.MustParsePrefix("2000::/3")
 
 // public reports whether an address is one of the whole network's.
 func public(a netip.Addr) bool {
 	a = a.Unmap()
-	if !a.IsGlobalUnicast() || a.IsPrivate() {
+	if !a.IsGlobalUnicast() || a.IsPrivate() || a.Is6() && !globalV6.Contains(a) {
 		return false
 	}
 	for _, p := range notPublic {

@@ -78,6 +78,38 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
+// A9: whoever answers a little at a time, or not at all, is waited for as long as anybody.
+func TestFetchingTakesALongestTime(t *testing.T) {
+	t.Parallel()
+	over := make(chan struct{})
+	drip := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for r.URL.Path == "/drip" {
+			if _, err := w.Write([]byte{0}); err != nil || http.NewResponseController(w).Flush() != nil {
+				return
+			}
+			<-tick.C
+		}
+		<-over
+	}))
+	t.Cleanup(drip.Close)
+	t.Cleanup(func() { close(over) })
+	c := New(true)
+	if c.http.Timeout != wholeTime {
+		t.Fatalf("the longest time is %v", c.http.Timeout)
+	}
+	c.http.Timeout = 200 * time.Millisecond
+	for _, path := range []string{"/drip", "/nothing"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		data, err := c.Fetch(ctx, revocation.Request{URL: drip.URL + path, Limit: 1 << 20, Chosen: true})
+		if !errors.Is(err, ErrFetch) || data != nil || ctx.Err() != nil {
+			t.Errorf("%s: %d octets, %v, %v", path, len(data), err, ctx.Err())
+		}
+		cancel()
+	}
+}
+
 func TestAQuestionIsPostedAndNotRedirected(t *testing.T) {
 	t.Parallel()
 	var method, kind string
@@ -104,6 +136,7 @@ func TestWhichAddressesArePublic(t *testing.T) {
 		"127.0.0.1": false, "::1": false, "10.1.2.3": false, "172.16.0.1": false, "192.168.1.1": false, "169.254.169.254": false, "100.64.0.1": false,
 		"0.0.0.0": false, "::": false, "fe80::1": false, "fd00::1": false, "::ffff:10.0.0.1": false, "224.0.0.1": false, "ff02::1": false,
 		"255.255.255.255": false, "240.0.0.1": false, "192.0.2.1": false, "198.18.0.1": false, "64:ff9b::a00:1": false, "2002:a00:1::": false, "2001:db8::1": false,
+		"168.63.129.16": false, "::127.0.0.1": false, "::ffff:0:7f00:1": false, "fec0::1": false, "5f00::1": false, "3fff::1": false, "64:ff9b:2::1": false, "fd00:ec2::254": false,
 	} {
 		if got := public(netip.MustParseAddr(text)); got != want {
 			t.Errorf("%s: public %v", text, got)

@@ -1,6 +1,7 @@
 package flow_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
@@ -452,6 +454,66 @@ func TestARevocationElsewhereIsWrittenDown(t *testing.T) {
 			t.Errorf("%d entries", n)
 		}
 		w.must(w.RevokedElsewhere(t.Context(), "00", "of nobody's"))
+	})
+}
+
+// A8, AGT-13: no way back leads from a certificate of another authority to one of ours,
+// whichever key signs for it, and however it ended.
+func TestADeviceOfAnotherAuthorityRecoversNothing(t *testing.T) {
+	t.Parallel()
+	onBothElsewhere(t, nil, func(w *elsewhere) {
+		a := w.comes("edge-1")
+		w.waits("first", w.knocks(a))
+		w.approve(a)
+		w.must(w.knocks(a))
+		for _, when := range []string{"in date", "expired"} {
+			for name, r := range map[string]*wish{"with its key": a.wish(lost), "with another certificate": a.wish(lost, func(r *wish) { r.Current = certs.Fingerprint([]byte("another")) })} {
+				if _, err := a.recoveryBy(r, a.identity.Outside.Certificate.Raw); !errors.Is(err, flow.ErrRenewal) {
+					t.Errorf("%s, %s: %v", when, name, err)
+				}
+			}
+			w.clock.Add(48 * time.Hour)
+		}
+		if n := w.count("identity_requests", "1 = 1"); n != 0 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// A restore may have forgotten that a device had a certificate of ours, and know it by
+// one of another authority: that one is its way in, and no other.
+func TestALostCertificateOfOursLeadsNowhereFromAnothers(t *testing.T) {
+	t.Parallel()
+	dbtest.Both(t, func(t *testing.T, url string) {
+		w := newWorld(t, url, nil)
+		ours := w.enrolled("edge-1")
+		w.must(ours.beat())
+		x := &elsewhere{w, extcatest.NewRoot(t, "Other", w.clock.Now(), nil)}
+		leaf := x.other.Issue(t, "edge-1", extcatest.Key(t).Public(), w.clock.Now(), nil)
+		w.must(w.d.Write(t.Context(), func(ctx context.Context, tx db.Tx) error {
+			authority, err := pki.KeepOutside(ctx, tx, x.other.Certificate)
+			if err != nil {
+				return err
+			}
+			cert, err := pki.FromOutside(leaf.Raw, authority, "edge-1", ours.enrollmentID, tx.Now)
+			if err != nil {
+				return err
+			}
+			return pki.Record(ctx, tx, cert)
+		}))
+		der := ours.der()
+		w.clock.Add(time.Hour)
+		w.backup()() // as it would stand in an older one:
+		w.exec("DELETE FROM certificates WHERE fingerprint = ?", ours.identity.Fingerprint)
+		w.exec("UPDATE device_counters SET fingerprint = ? WHERE device_id = 'edge-1'", certs.Fingerprint(leaf.Raw))
+		_, err := flow.MarkRestored(t.Context(), w.d, w.outside, w.by, nil)
+		w.must(err)
+		if _, err := ours.recoveryBy(ours.wish(lost), der); !errors.Is(err, flow.ErrRenewal) {
+			t.Errorf("%v", err)
+		}
+		if n := w.count("identity_requests", "1 = 1"); n != 0 {
+			t.Errorf("%d requests", n)
+		}
 	})
 }
 

@@ -69,16 +69,15 @@ func (f *Flow) last(ctx context.Context, wish *signing.Renewal, der []byte) (las
 	if err != nil {
 		return lastCertificate{}, err
 	}
-	if c.Fingerprint != wish.Current {
+	cert, err := pki.Get(ctx, f.d.Read(), c.Fingerprint)
+	switch lost := c.Fingerprint != wish.Current; {
+	case err == nil && cert.IsOutside(): // its own authority gives it another
+		return lastCertificate{}, ErrRenewal
+	case lost && (err == nil || errors.Is(err, db.ErrNotFound)):
 		key, err := f.lostKey(ctx, wish, der)
 		return lastCertificate{key, c.Fingerprint, wish.Current}, err
-	}
-	cert, err := pki.Get(ctx, f.d.Read(), c.Fingerprint)
-	if err != nil {
+	case err != nil:
 		return lastCertificate{}, err
-	}
-	if cert.IsOutside() { // its own authority gives it another
-		return lastCertificate{}, ErrRenewal
 	}
 	leaf, err := x509.ParseCertificate(cert.DER)
 	if err != nil {

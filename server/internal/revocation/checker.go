@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
@@ -62,6 +63,9 @@ const (
 	overdueAfter = 3
 	// askAgain is how soon what could not be answered is asked again.
 	askAgain = 15 * time.Second
+	// giveUpAfter is how many questions in a row may find nobody before a round asks no
+	// more: each of them waits as long as one may.
+	giveUpAfter = 2 * askAtOnce
 )
 
 // Checker knows which certificates are revoked. It is safe for concurrent use.
@@ -73,12 +77,14 @@ type Checker struct {
 	now      func() time.Time
 	wake     chan struct{}
 
-	rounds sync.Mutex // one at a time
+	// One round each at a time. A responder that hangs does not hold the lists up.
+	reading, asking sync.Mutex
 
 	mu       sync.RWMutex
 	sources  []*source // as in Settings.Lists
 	tracked  map[string]*tracked
 	gone     map[string]int // reasons, by fingerprint: what is revoked stays so
+	fallen   map[string]int // reasons, by certificate: authorities
 	found    map[string]string
 	answered time.Time // when a responder answered last
 	troubled error     // why it did not since
@@ -86,9 +92,10 @@ type Checker struct {
 
 // source is where a list comes from, with the last one that was good.
 type source struct {
-	list *List
-	at   time.Time // when that was read
-	err  error     // why it could not be read since
+	list   *List
+	at     time.Time       // when that was read
+	err    error           // why it could not be read since
+	newest map[string]mark // by authority: a list of another one does not make room for an older list
 }
 
 // tracked is a certificate that is asked about.
@@ -102,9 +109,9 @@ type tracked struct {
 // It knows nothing before Round.
 func New(s Settings, issuers, above []*x509.Certificate, fetch Fetch, now func() time.Time) *Checker {
 	c := &Checker{settings: s, issuers: issuers, all: append(slices.Clone(issuers), above...), fetch: fetch, now: now, wake: make(chan struct{}, 1),
-		tracked: map[string]*tracked{}, gone: map[string]int{}, found: map[string]string{}}
+		tracked: map[string]*tracked{}, gone: map[string]int{}, fallen: map[string]int{}, found: map[string]string{}}
 	for range s.Lists {
-		c.sources = append(c.sources, &source{})
+		c.sources = append(c.sources, &source{newest: map[string]mark{}})
 	}
 	return c
 }
@@ -124,8 +131,12 @@ func (c *Checker) Standing(chain []*x509.Certificate) error {
 	err := c.standing(chain, fingerprint, now)
 	c.mu.RLock()
 	t := c.tracked[fingerprint]
-	lately := t != nil && now.Sub(t.seen) < forgetAfter/4
+	lately := t != nil && now.Sub(t.seen) < forgetAfter/4 && t.issuer.Equal(chain[1])
 	_, noted := c.gone[fingerprint]
+	for _, above := range chain[1:] {
+		_, fallen := c.fallen[string(above.Raw)]
+		noted = noted || fallen
+	}
 	c.mu.RUnlock()
 	if !lately {
 		c.track(fingerprint, chain, now)
@@ -140,6 +151,7 @@ func (c *Checker) Standing(chain []*x509.Certificate) error {
 type revokedError struct {
 	reason int
 	leaf   bool // it is about the certificate itself, not one above it
+	cert   *x509.Certificate
 }
 
 func (*revokedError) Error() string        { return ErrRevoked.Error() }
@@ -149,7 +161,12 @@ func (c *Checker) standing(chain []*x509.Certificate, fingerprint string, now ti
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if reason, ok := c.gone[fingerprint]; ok {
-		return &revokedError{reason, true}
+		return &revokedError{reason, true, chain[0]}
+	}
+	for _, above := range chain[1:] {
+		if reason, ok := c.fallen[string(above.Raw)]; ok {
+			return &revokedError{reason, false, above}
+		}
 	}
 	known := error(nil)
 	if len(c.settings.Lists) > 0 {
@@ -162,7 +179,7 @@ func (c *Checker) standing(chain []*x509.Certificate, fingerprint string, now ti
 		}
 	}
 	if c.settings.Responder != "" {
-		if err := c.told(fingerprint, now); errors.Is(err, ErrRevoked) {
+		if err := c.told(chain[0], fingerprint, now); errors.Is(err, ErrRevoked) {
 			return err
 		} else if err != nil {
 			known = err
@@ -177,11 +194,11 @@ func (c *Checker) listed(cert, issuer *x509.Certificate, leaf bool, now time.Tim
 	known := ErrUnknown
 	for _, s := range c.sources {
 		l := s.list
-		if l == nil || !l.Issuer.Equal(issuer) || !l.covers(cert) {
+		if l == nil || !sameAuthority(l.Issuer, issuer) || !l.covers(cert) {
 			continue
 		}
 		if reason, revoked := l.reason(cert); revoked {
-			return &revokedError{reason, leaf}
+			return &revokedError{reason, leaf, cert}
 		}
 		if now.Before(l.NextUpdate.Add(c.settings.Grace)) {
 			known = nil
@@ -191,13 +208,13 @@ func (c *Checker) listed(cert, issuer *x509.Certificate, leaf bool, now time.Tim
 }
 
 // told is what a responder said of a certificate.
-func (c *Checker) told(fingerprint string, now time.Time) error {
+func (c *Checker) told(leaf *x509.Certificate, fingerprint string, now time.Time) error {
 	t := c.tracked[fingerprint]
 	switch {
 	case t == nil || t.answer == nil:
 		return ErrUnknown
 	case t.answer.Standing == status.Gone:
-		return &revokedError{t.answer.Reason, true}
+		return &revokedError{t.answer.Reason, true, leaf}
 	case t.answer.Standing != status.Good || !now.Before(t.answer.NextUpdate.Add(c.settings.Grace)):
 		return ErrUnknown
 	}
@@ -209,7 +226,7 @@ func (c *Checker) track(fingerprint string, chain []*x509.Certificate, now time.
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if t := c.tracked[fingerprint]; t != nil {
-		t.seen = now
+		t.issuer, t.seen = chain[1], now
 		return
 	}
 	if len(c.tracked) >= maxTracked { // what is not asked about stays unknown
@@ -228,17 +245,33 @@ func (c *Checker) poke() {
 
 // note remembers that a certificate is revoked, for good unless it is on hold.
 func (c *Checker) note(fingerprint string, r *revokedError) {
-	if r.reason == onHold || !r.leaf {
+	if r.reason == onHold {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !r.leaf {
+		c.fallen[string(r.cert.Raw)] = r.reason
+		return
+	}
 	if _, known := c.gone[fingerprint]; known || len(c.gone) >= maxTracked {
 		return
 	}
 	c.gone[fingerprint] = r.reason
-	c.found[fingerprint] = fmt.Sprintf("its authority revoked the certificate (reason %d)", r.reason)
+	c.found[fingerprint] = why(r.reason)
 	c.poke()
+}
+
+func why(reason int) string {
+	return fmt.Sprintf("its authority revoked the certificate (reason %d)", reason)
+}
+
+// Gone says why a certificate is revoked for good; false when nothing says that it is.
+func (c *Checker) Gone(fingerprint string) (string, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	reason, gone := c.gone[fingerprint]
+	return why(reason), gone
 }
 
 // Found hands over the certificates that were found to be revoked since it was asked
@@ -259,60 +292,86 @@ func (c *Checker) Again(fingerprint, why string) {
 }
 
 // Run fetches everything at once and then again in time, until ctx ends. after is
-// called after every round.
+// called after every round, once at a time.
 func (c *Checker) Run(ctx context.Context, after func(ctx context.Context, err error)) error {
 	if !c.settings.On() {
 		<-ctx.Done()
 		return nil
 	}
+	var one sync.Mutex
+	tell := func(err error) {
+		one.Lock()
+		defer one.Unlock()
+		if ctx.Err() == nil {
+			after(ctx, err)
+		}
+	}
+	first := c.readLists(ctx) // before anything is asked: a responder may be on one
+	var both sync.WaitGroup
+	both.Go(func() { c.again(ctx, tell, nil, c.readLists, c.mendLists) })
+	both.Go(func() {
+		tell(errors.Join(first, c.askAll(ctx)))
+		c.again(ctx, tell, c.wake, c.askAll, c.mendAnswers)
+	})
+	both.Wait()
+	return nil
+}
+
+// again calls all in time, mend between, and Ask when something woke it, until ctx ends.
+func (c *Checker) again(ctx context.Context, tell func(error), wake <-chan struct{}, all, mend func(context.Context) error) {
 	every := time.NewTicker(c.settings.Every)
 	defer every.Stop()
 	soon := time.NewTicker(askAgain)
 	defer soon.Stop()
-	round := c.Round
 	for {
-		err := round(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		after(ctx, err)
+		var round func(context.Context) error
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-every.C:
-			round = c.Round
-		case <-c.wake:
+			round = all
+		case <-wake:
 			round = c.Ask
 		case <-soon.C:
-			round = c.mend
+			round = mend
 		}
+		tell(round(ctx))
 	}
 }
 
 // Round fetches every list and asks about every certificate anew.
 func (c *Checker) Round(ctx context.Context) error {
-	c.rounds.Lock()
-	defer c.rounds.Unlock()
+	return errors.Join(c.readLists(ctx), c.askAll(ctx))
+}
+
+func (c *Checker) readLists(ctx context.Context) error {
+	c.reading.Lock()
+	defer c.reading.Unlock()
 	var failed []error
 	for i := range c.settings.Lists {
 		failed = append(failed, c.readSource(ctx, i))
 	}
-	c.forget()
-	failed = append(failed, c.ask(ctx, func(*tracked, time.Time) bool { return true }))
 	return errors.Join(failed...)
+}
+
+func (c *Checker) askAll(ctx context.Context) error {
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	c.forget()
+	return c.ask(ctx, func(*tracked, time.Time) bool { return true })
 }
 
 // Ask asks about certificates that were never asked about.
 func (c *Checker) Ask(ctx context.Context) error {
-	c.rounds.Lock()
-	defer c.rounds.Unlock()
+	c.asking.Lock()
+	defer c.asking.Unlock()
 	return c.ask(ctx, func(t *tracked, _ time.Time) bool { return t.asked.IsZero() })
 }
 
-// mend tries again what failed in the last round.
-func (c *Checker) mend(ctx context.Context) error {
-	c.rounds.Lock()
-	defer c.rounds.Unlock()
+// mendLists tries again what failed in the last round.
+func (c *Checker) mendLists(ctx context.Context) error {
+	c.reading.Lock()
+	defer c.reading.Unlock()
 	var failed []error
 	for i, s := range c.sources {
 		c.mu.RLock()
@@ -322,10 +381,16 @@ func (c *Checker) mend(ctx context.Context) error {
 			failed = append(failed, c.readSource(ctx, i))
 		}
 	}
-	failed = append(failed, c.ask(ctx, func(t *tracked, now time.Time) bool {
-		return (t.answer == nil || !now.Before(t.answer.NextUpdate)) && now.Sub(t.asked) >= askAgain
-	}))
 	return errors.Join(failed...)
+}
+
+// mendAnswers asks again about what was not answered in the last round.
+func (c *Checker) mendAnswers(ctx context.Context) error {
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	return c.ask(ctx, func(t *tracked, now time.Time) bool {
+		return (t.answer == nil || !now.Before(t.answer.NextUpdate)) && now.Sub(t.asked) >= askAgain
+	})
 }
 
 // readSource reads the list of a source and puts it in place.
@@ -334,13 +399,13 @@ func (c *Checker) readSource(ctx context.Context, i int) error {
 	list, err := c.readList(ctx, c.settings.Lists[i], now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil && !list.follows(s.list) {
+	if err == nil && !list.follows(s.newest[authority(list.Issuer)]) {
 		err = fmt.Errorf("%w: it is older than the one in place", ErrList)
 	}
 	if s.err = err; err != nil {
 		return fmt.Errorf("revocation list %d: %w", i+1, err)
 	}
-	s.list, s.at = list, now
+	s.list, s.at, s.newest[authority(list.Issuer)] = list, now, mark{list.Number, list.ThisUpdate}
 	return nil
 }
 
@@ -409,60 +474,75 @@ func (c *Checker) ask(ctx context.Context, due func(*tracked, time.Time) bool) e
 	c.mu.RUnlock()
 	var mu sync.Mutex
 	var failed error
+	nobody := 0 // questions in a row that found nobody
+	done := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case err == nil:
+			nobody = 0
+			return
+		case !errors.Is(err, ErrAnswer):
+			nobody++
+		}
+		if failed == nil {
+			failed = fmt.Errorf("ask about a certificate: %w", err)
+		}
+	}
+	giveUp := func() bool { mu.Lock(); defer mu.Unlock(); return nobody >= giveUpAfter }
 	gate := make(chan struct{}, askAtOnce)
 	var all sync.WaitGroup
 	for _, o := range list {
 		gate <- struct{}{}
+		if giveUp() || ctx.Err() != nil {
+			break // the others are due still
+		}
 		all.Go(func() {
 			defer func() { <-gate }()
 			answer, err := c.question(ctx, o.leaf, o.issuer)
-			if err != nil {
-				mu.Lock()
-				if failed == nil {
-					failed = fmt.Errorf("ask about a certificate: %w", err)
-				}
-				mu.Unlock()
-			}
-			c.keep(o.fingerprint, answer, err)
+			done(c.keep(o.fingerprint, o.leaf, answer, err))
 		})
 	}
 	all.Wait()
 	return failed
 }
 
-// keep stores what came of a question.
-func (c *Checker) keep(fingerprint string, answer *Answer, err error) {
+// keep stores what came of a question, and says what was wrong with it. An answer of
+// before takes no newer one's place, but what it revokes is revoked.
+func (c *Checker) keep(fingerprint string, leaf *x509.Certificate, answer *Answer, err error) error {
 	now := c.now()
+	if err == nil && answer.Standing == status.Gone {
+		c.note(fingerprint, &revokedError{answer.Reason, true, leaf})
+	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	t := c.tracked[fingerprint]
 	if t != nil {
 		t.asked = now
+		if err == nil && t.answer != nil && answer.ThisUpdate.Before(t.answer.ThisUpdate) {
+			err = fmt.Errorf("%w: it is older than the one in place", ErrAnswer)
+		}
 	}
 	if err != nil {
 		c.troubled = err
-		c.mu.Unlock()
-		return
+		return err
 	}
 	c.answered, c.troubled = now, nil
 	if t != nil {
 		t.answer = answer
 	}
-	c.mu.Unlock()
-	if answer.Standing == status.Gone {
-		c.note(fingerprint, &revokedError{answer.Reason, true})
-	}
+	return nil
 }
 
 // question asks about one certificate.
 func (c *Checker) question(ctx context.Context, leaf, issuer *x509.Certificate) (*Answer, error) {
 	url, chosen := c.settings.Responder, true
 	if url == FromCertificate {
-		if url, chosen = "", false; len(leaf.OCSPServer) > 0 {
-			url = leaf.OCSPServer[0]
-		}
-		if !IsURL(url) {
+		i := slices.IndexFunc(leaf.OCSPServer, IsURL)
+		if i < 0 {
 			return nil, fmt.Errorf("%w: the certificate names no responder that can be asked", ErrAnswer)
 		}
+		url, chosen = leaf.OCSPServer[i], false
 	}
 	nonce := make([]byte, nonceLength)
 	if _, err := rand.Read(nonce); err != nil {
@@ -511,7 +591,6 @@ func (c *Checker) Overdue() (warning string, failed error) {
 	now := c.now()
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	of := map[string]bool{}
 	for _, s := range c.sources {
 		switch {
 		case s.list == nil:
@@ -523,11 +602,14 @@ func (c *Checker) Overdue() (warning string, failed error) {
 		case s.err != nil:
 			warning = "a revocation list of another authority could not be fetched anew, and holds until " + s.list.NextUpdate.UTC().Format(time.RFC3339) + "; see the log"
 		}
-		of[string(s.list.Issuer.Raw)] = true
 	}
 	for _, issuer := range c.issuers {
-		if len(c.settings.Lists) > 0 && !of[string(issuer.Raw)] {
+		switch {
+		case len(c.settings.Lists) == 0:
+		case !c.lists(issuer, func(l *List) bool { return !l.scope.authoritiesOnly }):
 			return "", errors.New("there is no revocation list of an authority that issues to devices; add it to SENTINEL_REVOCATION_LISTS")
+		case !c.listsAbove(issuer, len(c.all)):
+			return "", errors.New("there is no revocation list of an authority above one that issues to devices; add it to SENTINEL_REVOCATION_LISTS")
 		}
 	}
 	if c.settings.Responder != "" && c.troubled != nil {
@@ -537,4 +619,23 @@ func (c *Checker) Overdue() (warning string, failed error) {
 		warning = "the OCSP responder of another authority did not answer; see the log"
 	}
 	return warning, nil
+}
+
+// lists reports whether there is a list of an authority that is about something.
+func (c *Checker) lists(issuer *x509.Certificate, about func(*List) bool) bool {
+	return slices.ContainsFunc(c.sources, func(s *source) bool {
+		return s.list != nil && sameAuthority(s.list.Issuer, issuer) && about(s.list)
+	})
+}
+
+// listsAbove reports whether there are lists about an authority and those above it, up
+// to what is believed itself, in so many steps at most.
+func (c *Checker) listsAbove(below *x509.Certificate, steps int) bool {
+	above := c.all[len(c.issuers):]
+	if len(above) == 0 || bytes.Equal(below.RawIssuer, below.RawSubject) {
+		return true
+	}
+	return steps > 0 && slices.ContainsFunc(above, func(a *x509.Certificate) bool {
+		return bytes.Equal(a.RawSubject, below.RawIssuer) && c.lists(a, func(l *List) bool { return l.covers(below) }) && c.listsAbove(a, steps-1)
+	})
 }

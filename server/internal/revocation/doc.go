@@ -8,8 +8,10 @@
 // longer than it holds, is ErrUnknown, and lets nobody in. A grace is how much longer
 // what was known may be relied on; there is none unless the settings give one.
 //
-// A certificate that is revoked stays so here, whatever is said of it later, unless it
-// was on hold only. A list never gives way to an older one.
+// A certificate that is revoked, of a device or of an authority, stays so here, whatever
+// is said of it later, unless it was on hold only. A list never gives way to an older one
+// of its authority, and an answer never to an older one. An authority that was certified
+// anew for its key is the same one. A responder that hangs does not hold lists up.
 //
 // What is verified of a list: its issuer's signature and right to sign lists, its dates,
 // and that it covers the certificate. A list that says anything critical that is not

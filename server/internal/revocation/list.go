@@ -71,11 +71,11 @@ func ReadList(data []byte, issuers []*x509.Certificate, now time.Time) (*List, e
 		return nil, fmt.Errorf("%w: it cannot be read", ErrList)
 	}
 	l := &List{Number: crl.Number, ThisUpdate: crl.ThisUpdate, NextUpdate: crl.NextUpdate}
-	if l.Issuer = signerOf(crl, issuers); l.Issuer == nil {
+	if l.Issuer = signerOf(crl, issuers, now); l.Issuer == nil {
 		return nil, fmt.Errorf("%w: none of the authorities that are believed signed it", ErrList)
 	}
 	switch {
-	case now.After(l.Issuer.NotAfter) || now.Before(l.Issuer.NotBefore):
+	case !inDate(l.Issuer, now):
 		return nil, fmt.Errorf("%w: its authority is out of date", ErrList)
 	case l.NextUpdate.IsZero() || !l.NextUpdate.After(l.ThisUpdate):
 		return nil, fmt.Errorf("%w: it does not say until when it holds", ErrList)
@@ -97,21 +97,42 @@ func ReadList(data []byte, issuers []*x509.Certificate, now time.Time) (*List, e
 		if e.ReasonCode == 8 { // removeFromCRL, which only deltas have
 			return nil, fmt.Errorf("%w: an entry takes another one back", ErrList)
 		}
-		l.revoked[string(e.SerialNumber.Bytes())] = e.ReasonCode
+		serial := string(e.SerialNumber.Bytes())
+		if was, twice := l.revoked[serial]; !twice || was == onHold { // said twice, what cannot be taken back counts
+			l.revoked[serial] = e.ReasonCode
+		}
 	}
 	return l, nil
 }
 
 // signerOf is the one of these authorities whose name and key a list has, and which may
-// sign lists.
-func signerOf(crl *x509.RevocationList, issuers []*x509.Certificate) *x509.Certificate {
+// sign lists; of several certificates of it, one that is in date.
+func signerOf(crl *x509.RevocationList, issuers []*x509.Certificate, now time.Time) (signer *x509.Certificate) {
 	for _, c := range issuers {
 		// CheckSignatureFrom takes an authority without any key usage; we do not.
-		if bytes.Equal(c.RawSubject, crl.RawIssuer) && c.KeyUsage&x509.KeyUsageCRLSign != 0 && crl.CheckSignatureFrom(c) == nil {
+		if !bytes.Equal(c.RawSubject, crl.RawIssuer) || c.KeyUsage&x509.KeyUsageCRLSign == 0 || crl.CheckSignatureFrom(c) != nil {
+			continue
+		}
+		if inDate(c, now) {
 			return c
 		}
+		signer = c
 	}
-	return nil
+	return signer
+}
+
+func inDate(c *x509.Certificate, now time.Time) bool {
+	return !now.Before(c.NotBefore) && !now.After(c.NotAfter)
+}
+
+// authority is what makes an authority the same one: its name and key. It may be
+// certified anew, and have several certificates for a while.
+func authority(c *x509.Certificate) string {
+	return string(c.RawSubject) + string(c.RawSubjectPublicKeyInfo)
+}
+
+func sameAuthority(a, b *x509.Certificate) bool {
+	return bytes.Equal(a.RawSubject, b.RawSubject) && bytes.Equal(a.RawSubjectPublicKeyInfo, b.RawSubjectPublicKeyInfo)
 }
 
 // readExtensions reads what a list says of itself.
@@ -225,13 +246,17 @@ func (l *List) reason(c *x509.Certificate) (reason int, revoked bool) {
 // Entries is how many certificates are revoked by the list.
 func (l *List) Entries() int { return len(l.revoked) }
 
-// follows reports whether the list may take the place of another of the same source.
-func (l *List) follows(before *List) bool {
-	if before == nil || !before.Issuer.Equal(l.Issuer) {
-		return true
-	}
-	if before.Number != nil && (l.Number == nil || l.Number.Cmp(before.Number) < 0) {
+// mark is how far the lists of one authority had come at a source.
+type mark struct {
+	number     *big.Int
+	thisUpdate time.Time
+}
+
+// follows reports whether the list may come after those of its authority that were at
+// the same source before.
+func (l *List) follows(before mark) bool {
+	if before.number != nil && (l.Number == nil || l.Number.Cmp(before.number) < 0) {
 		return false
 	}
-	return !l.ThisUpdate.Before(before.ThisUpdate)
+	return !l.ThisUpdate.Before(before.thisUpdate)
 }
