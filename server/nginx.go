@@ -201,7 +201,9 @@ sentinel-nginx.timer run it, so that systemd shows both.`
 		} else if err == nil {
 			fmt.Fprintln(p.out, "There is nothing new.")
 		}
-		if !ends.IsZero() {
+		if ends.IsZero() && err == nil {
+			fmt.Fprintln(p.out, "It looks at no revocation list, since not every authority of devices has one for it; the server looks at every request.")
+		} else if !ends.IsZero() {
 			fmt.Fprintf(p.out, "Its revocation lists hold until %s.\n", ends.UTC().Format(time.RFC3339))
 		}
 		return err

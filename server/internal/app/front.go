@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -8,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -22,6 +25,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/nginx"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/proxy"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/revocation"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
@@ -30,7 +34,7 @@ import (
 const frontDir = "proxy"
 
 // frontHead is how long the head of a request of the proxy's may be: a certificate takes
-// 24 KiB at its longest and its worst.
+// 48 KiB at its longest and its worst.
 const frontHead = 64 << 10
 
 // front is the reverse proxy before this server: where it brings requests, and what it
@@ -205,15 +209,19 @@ func (f *front) write() (changed bool, err error) {
 		}
 		lists = append(lists, list)
 	}
-	parts := []string{certs.Fingerprint(pair.Certificate[0])}
+	outside, theirs, looked := f.outside()
+	parts := []string{certs.Fingerprint(pair.Certificate[0]), strconv.FormatBool(looked)}
 	for _, l := range lists {
 		parts = append(parts, l.Fingerprint, l.Tag)
+	}
+	for _, l := range theirs { // the number tells them apart, or else the time
+		parts = append(parts, certs.Fingerprint(l.Issuer.Raw), fmt.Sprint(l.Number, l.ThisUpdate.Unix(), len(l.Raw)))
 	}
 	of := strings.Join(parts, " ")
 	if of == f.written {
 		return false, nil
 	}
-	m := &nginx.Material{Pair: *pair}
+	m := &nginx.Material{Pair: *pair, Outside: outside}
 	for _, l := range lists {
 		ca, err := x509.ParseCertificate(l.Issuer)
 		if err != nil {
@@ -225,10 +233,54 @@ func (f *front) write() (changed bool, err error) {
 		}
 		m.Authorities, m.Lists = append(m.Authorities, ca), append(m.Lists, list)
 	}
+	for _, l := range theirs {
+		list, err := x509.ParseRevocationList(l.Raw)
+		if err != nil {
+			return false, err
+		}
+		m.Lists = append(m.Lists, list)
+	}
+	if !looked {
+		m.Lists = nil
+	}
 	if changed, err = m.Write(f.dir()); err == nil {
 		f.written = of
 	}
 	return changed, err
+}
+
+// mostLists bounds what is given to the proxy of other authorities' lists, in octets: it
+// reads all of them with every reload.
+const mostLists = 64 << 20
+
+// outside are the other authorities of devices with those above them, and their lists.
+// looked is false when the proxy is to look at no list at all, since it lets nobody in
+// whose authority has none: then this server does, at every request, as always. It is so
+// when only responders are asked; when the path ends at an authority that is no root,
+// which nobody here has a list of; and when lists count for longer than they hold, which
+// a proxy knows nothing of.
+func (f *front) outside() (authorities []*x509.Certificate, lists []*revocation.List, looked bool) {
+	x, s := f.core.External, f.core.Config
+	if x == nil {
+		return nil, nil, true
+	}
+	issuers, above := x.Certificates()
+	authorities = slices.Concat(issuers, above)
+	if len(s.RevocationLists) == 0 || s.RevocationGrace > 0 {
+		return authorities, nil, false
+	}
+	if len(above) == 0 && slices.ContainsFunc(issuers, func(c *x509.Certificate) bool { return !bytes.Equal(c.RawIssuer, c.RawSubject) }) {
+		return authorities, nil, false
+	}
+	size := 0
+	for _, l := range x.Held() {
+		lists = append(lists, l)
+		size += len(l.Raw)
+	}
+	if size > mostLists {
+		return authorities, nil, false
+	}
+	return authorities, lists, true
 }
 
 // checks are what readiness asks of it.
@@ -246,7 +298,7 @@ func (f *front) holds(context.Context) error {
 		at := time.Unix(ends, 0)
 		switch left := at.Sub(f.core.DB.Now()); {
 		case left <= 0:
-			return errors.New("the reverse proxy goes by a revocation list that ended at " + at.UTC().Format(time.RFC3339) + ", and lets no device in" + advice)
+			return errors.New("the reverse proxy goes by a revocation list that ended at " + at.UTC().Format(time.RFC3339) + ", and lets no device of its authority in" + advice)
 		case left < f.core.Config.CRLValidity/4:
 			return health.WarningError("the reverse proxy goes by a revocation list that ends at " + at.UTC().Format(time.RFC3339) + advice)
 		}
