@@ -46,7 +46,8 @@ type front struct {
 	core    *Core
 	own     *pki.ServerCertificate // of the name that devices use, for the proxy
 	secrets [][]byte
-	written string         // what the files were made of
+	written string // what the files were made of
+	began   time.Time
 	told    rate.Sometimes // of refusals in the log
 	failed  atomic.Pointer[error]
 	ends    atomic.Int64 // when the first of its lists ends, as it said last; 0: it did not say
@@ -57,7 +58,7 @@ func (c *Core) newFront() *front {
 	if !c.Config.TrustProxyCertHeaders {
 		return nil
 	}
-	f := &front{core: c, own: c.ServerCertificate(), told: rate.Sometimes{First: 1, Interval: 10 * time.Second}}
+	f := &front{core: c, own: c.ServerCertificate(), began: c.DB.Now(), told: rate.Sometimes{First: 1, Interval: 10 * time.Second}}
 	for _, secret := range []config.Secret{c.Config.ProxySecret, c.Config.ProxySecretPrevious} {
 		if secret != "" {
 			f.secrets = append(f.secrets, []byte(secret))
@@ -175,6 +176,9 @@ func (f *front) keep(ctx context.Context) error {
 	defer every.Stop()
 	for {
 		changed, err := f.write()
+		if errors.Is(err, errListsToCome) {
+			err = nil // it is no trouble yet
+		}
 		if before := f.failed.Swap(&err); err != nil && (before == nil || *before == nil) {
 			f.core.Log.WarnContext(ctx, "what the reverse proxy goes by cannot be written, and is tried again", "error", err)
 		}
@@ -190,6 +194,8 @@ func (f *front) keep(ctx context.Context) error {
 }
 
 var errNoRootList = errors.New("the root has no revocation list; hold a ceremony: sentinel-server keys request --rotate none")
+
+var errListsToCome = errors.New("a revocation list of another authority was not read yet")
 
 func (f *front) write() (changed bool, err error) {
 	pair, err := f.own.Get(nil)
@@ -209,10 +215,16 @@ func (f *front) write() (changed bool, err error) {
 		}
 		lists = append(lists, list)
 	}
-	outside, theirs, looked := f.outside()
+	outside, theirs, looked, err := f.outside()
+	if err != nil {
+		return false, err
+	}
 	parts := []string{certs.Fingerprint(pair.Certificate[0]), strconv.FormatBool(looked)}
 	for _, l := range lists {
 		parts = append(parts, l.Fingerprint, l.Tag)
+	}
+	for _, c := range outside {
+		parts = append(parts, certs.Fingerprint(c.Raw))
 	}
 	for _, l := range theirs { // the number tells them apart, or else the time
 		parts = append(parts, certs.Fingerprint(l.Issuer.Raw), fmt.Sprint(l.Number, l.ThisUpdate.Unix(), len(l.Raw)))
@@ -253,34 +265,48 @@ func (f *front) write() (changed bool, err error) {
 // reads all of them with every reload.
 const mostLists = 64 << 20
 
+// firstLists is how long after the start other authorities' lists are waited for, so that
+// a start is nothing new to the proxy.
+const firstLists = time.Minute
+
 // outside are the other authorities of devices with those above them, and their lists.
 // looked is false when the proxy is to look at no list at all, since it lets nobody in
-// whose authority has none: then this server does, at every request, as always. It is so
-// when only responders are asked; when the path ends at an authority that is no root,
-// which nobody here has a list of; and when lists count for longer than they hold, which
-// a proxy knows nothing of.
-func (f *front) outside() (authorities []*x509.Certificate, lists []*revocation.List, looked bool) {
-	x, s := f.core.External, f.core.Config
+// whose authority has none: then this server does, at every request, as always, and says
+// what is missing. It is so when an authority has no list here, as with a responder only,
+// or with a path that ends at what is no root; and when lists count for longer than they
+// hold, which a proxy knows nothing of.
+func (f *front) outside() (authorities []*x509.Certificate, lists []*revocation.List, looked bool, err error) {
+	x, s, now := f.core.External, f.core.Config, f.core.DB.Now()
 	if x == nil {
-		return nil, nil, true
+		return nil, nil, true, nil
 	}
 	issuers, above := x.Certificates()
-	authorities = slices.Concat(issuers, above)
-	if len(s.RevocationLists) == 0 || s.RevocationGrace > 0 {
-		return authorities, nil, false
-	}
-	if len(above) == 0 && slices.ContainsFunc(issuers, func(c *x509.Certificate) bool { return !bytes.Equal(c.RawIssuer, c.RawSubject) }) {
-		return authorities, nil, false
+	for _, c := range slices.Concat(issuers, above) {
+		if !now.Before(c.NotBefore) && !now.After(c.NotAfter) {
+			authorities = append(authorities, c)
+		}
 	}
 	size := 0
 	for _, l := range x.Held() {
 		lists = append(lists, l)
 		size += len(l.Raw)
 	}
-	if size > mostLists {
-		return authorities, nil, false
+	if len(lists) < len(s.RevocationLists) && now.Sub(f.began).Abs() < firstLists {
+		return nil, nil, false, errListsToCome
 	}
-	return authorities, lists, true
+	looked = s.RevocationGrace == 0 && size <= mostLists
+	for _, c := range authorities {
+		looked = looked && slices.ContainsFunc(lists, func(l *revocation.List) bool { return l.Issuer.Equal(c) }) && inside(c, authorities)
+	}
+	if !looked {
+		lists = nil
+	}
+	return authorities, lists, looked, nil
+}
+
+// inside reports whether a certificate's issuer is among others.
+func inside(c *x509.Certificate, others []*x509.Certificate) bool {
+	return slices.ContainsFunc(others, func(o *x509.Certificate) bool { return bytes.Equal(o.RawSubject, c.RawIssuer) })
 }
 
 // checks are what readiness asks of it.
