@@ -112,7 +112,7 @@ func TestOpenConnectionsThroughNGINXEndWithARevocation(t *testing.T) {
 	clients := make([]*http.Client, many)
 	probe := d.Heartbeat()
 	probe.Epoch = "0198c1f0-7c1e-7cc2-8a5d-0a4f6f1c2b3d" // nobody's: nothing is counted
-	all := func(want protocol.Code) bool { // one by one, as one device's heartbeats must come
+	all := func(want protocol.Code) bool {               // one by one, as one device's heartbeats must come
 		for _, client := range clients {
 			a := w.post(client, protocol.PathHeartbeat, probe)
 			for a.code == protocol.CodeRateLimited {
