@@ -632,7 +632,7 @@ func TestOtherAuthoritiesAreWrittenForTheProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca, crl := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "ca.crl")
+	ca, crl, late := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "ca.crl"), filepath.Join(dir, "late.crl")
 	for path, data := range map[string][]byte{ca: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), crl: list} {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
@@ -643,6 +643,7 @@ func TestOtherAuthoritiesAreWrittenForTheProxy(t *testing.T) {
 		lists    int
 	}{
 		"with a list":                 {map[string]string{"SENTINEL_REVOCATION_LISTS": crl}, 3},
+		"with a list that comes late": {map[string]string{"SENTINEL_REVOCATION_LISTS": late, "SENTINEL_REVOCATION_INTERVAL": "1s"}, 3},
 		"with a responder":            {map[string]string{"SENTINEL_REVOCATION_RESPONDER": "aia"}, 0},
 		"with neither":                {nil, 0},
 		"with a list and a grace":     {map[string]string{"SENTINEL_REVOCATION_LISTS": crl, "SENTINEL_REVOCATION_GRACE": "1h"}, 0},
@@ -656,6 +657,11 @@ func TestOtherAuthoritiesAreWrittenForTheProxy(t *testing.T) {
 			}
 			maps.Copy(settings, c.settings)
 			s := servertest.Start(t, servertest.Options{Settings: settings})
+			if c.settings["SENTINEL_REVOCATION_LISTS"] == late { // a start is nothing new to the proxy
+				if err := os.WriteFile(late, list, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
 			for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 				m, err := nginx.Read(filepath.Join(s.Dir, "proxy"))
 				if err == nil {
