@@ -643,7 +643,7 @@ func TestOtherAuthoritiesAreWrittenForTheProxy(t *testing.T) {
 		lists    int
 	}{
 		"with a list":                 {map[string]string{"SENTINEL_REVOCATION_LISTS": crl}, 3},
-		"with a list that comes late": {map[string]string{"SENTINEL_REVOCATION_LISTS": late, "SENTINEL_REVOCATION_INTERVAL": "1s"}, 3},
+		"with a list that comes late": {map[string]string{"SENTINEL_REVOCATION_LISTS": late, "SENTINEL_REVOCATION_INTERVAL": "3s"}, 3},
 		"with a responder":            {map[string]string{"SENTINEL_REVOCATION_RESPONDER": "aia"}, 0},
 		"with neither":                {nil, 0},
 		"with a list and a grace":     {map[string]string{"SENTINEL_REVOCATION_LISTS": crl, "SENTINEL_REVOCATION_GRACE": "1h"}, 0},
