@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -11,10 +12,10 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
@@ -246,25 +247,29 @@ func look(ctx context.Context, at place, issuer *x509.Certificate) (shown []byte
 	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
-	var d net.Dialer
-	client := http.Client{
-		Transport: &http.Transport{
-			TLSClientConfig: certs.ClientTLS([]*x509.Certificate{issuer}, at.Name, nil), DisableKeepAlives: true,
-			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-				return d.DialContext(ctx, network, net.JoinHostPort(host, port))
-			},
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+net.JoinHostPort(at.Name, port)+generationAt, http.NoBody)
+	d := tls.Dialer{Config: certs.ClientTLS([]*x509.Certificate{issuer}, at.Name, nil)}
+	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
 		return nil, "", err
 	}
-	answer, err := client.Do(r)
-	if err != nil {
+	defer func() { _ = conn.Close() }()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	state := conn.(*tls.Conn).ConnectionState() //nolint:errcheck,forcetypeassert // what tls.Dialer returns
+	shown = state.PeerCertificates[0].Raw
+	if !at.Tells {
+		return shown, "", nil
+	}
+	name := at.Name
+	if strings.Contains(name, ":") {
+		name = "[" + name + "]"
+	}
+	// HTTP/1.0: the answer's body ends with the connection, in one piece.
+	if _, err = fmt.Fprintf(conn, "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n", generationAt, name); err != nil {
 		return nil, "", err
 	}
-	defer func() { _ = answer.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, 1<<10))
-	return answer.TLS.PeerCertificates[0].Raw, string(body), err
+	answer, err := io.ReadAll(io.LimitReader(conn, 8<<10))
+	_, body, _ := strings.Cut(string(answer), "\r\n\r\n")
+	return shown, body, err
 }
