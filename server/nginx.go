@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -122,6 +123,9 @@ func site(s *config.Config, dir, certificate, key string, machines, people []str
 	if !isSocket(s.ProxyListen) || s.ProxyPeopleListen != "" && !isSocket(s.ProxyPeopleListen) {
 		made.Secret = string(s.ProxySecret)
 	}
+	if err := free(s, made.Machines.Listen); err != nil {
+		return nil, err
+	}
 	if s.ProxyPeopleListen == "" {
 		if certificate != "" || key != "" || len(people) > 0 {
 			return nil, usageError{errors.New("the console is not behind the proxy; set SENTINEL_PROXY_PEOPLE_LISTEN to bring it there")}
@@ -135,7 +139,43 @@ func site(s *config.Config, dir, certificate, key string, machines, people []str
 		return nil, errors.New("SENTINEL_PEOPLE_URL must say where browsers find NGINX, for example https://console.example.com")
 	}
 	made.People = &nginx.People{Names: []string{u.Hostname()}, Listen: listen(people, u), Upstream: upstream(s.ProxyPeopleListen), Certificate: certificate, Key: key}
-	return made, nil
+	return made, free(s, made.People.Listen)
+}
+
+// free says where the server listens itself, so that NGINX could not: its own test opens
+// no address, and would not find it.
+func free(s *config.Config, wanted []string) error {
+	for _, own := range []struct{ key, address, instead string }{
+		{"SENTINEL_MACHINE_LISTEN", s.MachineListen, "127.0.0.1:8444"}, {"SENTINEL_PEOPLE_LISTEN", s.PeopleListen, "127.0.0.1:8081"},
+		{"SENTINEL_PROXY_LISTEN", s.ProxyListen, "127.0.0.1:8445"}, {"SENTINEL_PROXY_PEOPLE_LISTEN", s.ProxyPeopleListen, "127.0.0.1:8446"},
+	} {
+		for _, w := range wanted {
+			if collide(w, own.address) {
+				return fmt.Errorf("NGINX is to listen at %s, but the server does so itself (%s=%s); move the server, for example %s=%s, restart it, and try again", w, own.key, own.address, own.key, own.instead)
+			}
+		}
+	}
+	return nil
+}
+
+// collide reports whether two addresses cannot be listened on at the same time.
+func collide(wanted, own string) bool {
+	at, err := netip.ParseAddrPort(wanted)
+	host, port, splitErr := net.SplitHostPort(own)
+	if err != nil || splitErr != nil || port != strconv.Itoa(int(at.Port())) {
+		return false
+	}
+	if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case err != nil, ip.IsUnspecified() && ip.Is6(): // every address, of both kinds
+		return true
+	case ip.Is4() != at.Addr().Is4(): // NGINX takes [::] for IPv6 alone
+		return false
+	}
+	return ip.IsUnspecified() || at.Addr().IsUnspecified() || ip == at.Addr()
 }
 
 func isSocket(address string) bool { return strings.HasPrefix(address, "unix:") }
@@ -201,7 +241,9 @@ sentinel-nginx.timer run it, so that systemd shows both.`
 		} else if err == nil {
 			fmt.Fprintln(p.out, "There is nothing new.")
 		}
-		if !ends.IsZero() {
+		if ends.IsZero() && err == nil {
+			fmt.Fprintln(p.out, "It looks at no revocation list, since not every authority of devices has one for it; the server looks at every request.")
+		} else if !ends.IsZero() {
 			fmt.Fprintf(p.out, "Its revocation lists hold until %s.\n", ends.UTC().Format(time.RFC3339))
 		}
 		return err

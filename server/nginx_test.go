@@ -16,7 +16,7 @@ import (
 // behindNGINX is an environment of a server that believes a proxy.
 func behindNGINX(dir string, more ...string) []string {
 	return append([]string{
-		"SENTINEL_DATA_DIR=" + dir, "SENTINEL_TRUST_PROXY_CERT_HEADERS=true", "SENTINEL_PROXY_LISTEN=unix:/run/sentinel-proxy/machines.sock", "SENTINEL_PROXY_USERS=www-data",
+		"SENTINEL_DATA_DIR=" + dir, "SENTINEL_TRUST_PROXY_CERT_HEADERS=true", "SENTINEL_PROXY_LISTEN=unix:/run/sentinel-proxy/machines.sock", "SENTINEL_PROXY_USERS=www-data", "SENTINEL_MACHINE_LISTEN=127.0.0.1:8444",
 		"SENTINEL_MACHINE_NAMES=devices.example.com,192.0.2.7", "SENTINEL_MACHINE_URL=https://devices.example.com:8443",
 	}, more...)
 }
@@ -42,6 +42,10 @@ func TestTheConfigurationFollowsFromTheSettings(t *testing.T) {
 		"one name, two ports":                {slices.Concat(dry, console), people("https://devices.example.com"), 0, []string{"listen 0.0.0.0:443 ssl http2;", "listen 0.0.0.0:8443 ssl;"}},
 		"one name, one port":                 {slices.Concat(dry, console), people("https://devices.example.com:8443"), 1, []string{"another name or another port"}},
 		"an address of its own":              {append(dry, "--listen-machines", "192.0.2.7:9443"), nil, 0, []string{"listen 192.0.2.7:9443 ssl;"}},
+		"where the server listens itself":    {dry, []string{"SENTINEL_MACHINE_LISTEN=127.0.0.1:8443"}, 1, []string{"SENTINEL_MACHINE_LISTEN=127.0.0.1:8444"}},
+		"where the server listens to all":    {append(dry, "--listen-machines", "192.0.2.7:8444"), []string{"SENTINEL_MACHINE_LISTEN=:8444"}, 1, []string{"SENTINEL_MACHINE_LISTEN"}},
+		"where the server shows the console": {slices.Concat(dry, console), people("https://console.example.com:8080"), 1, []string{"SENTINEL_PEOPLE_LISTEN=127.0.0.1:8081"}},
+		"beside where the server listens":    {append(dry, "--listen-machines", "192.0.2.7:8444,[::1]:8444"), nil, 0, []string{"listen 192.0.2.7:8444 ssl;"}},
 		"people without their certificate":   {dry, people("https://console.example.com"), 2, []string{"--console-certificate"}},
 		"a certificate without people":       {slices.Concat(dry, console), nil, 2, []string{"SENTINEL_PROXY_PEOPLE_LISTEN"}},
 		"people in plain text":               {slices.Concat(dry, console), people("http://localhost:8080"), 1, []string{"SENTINEL_PEOPLE_URL"}},

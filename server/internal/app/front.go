@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -8,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -22,6 +25,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/nginx"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/proxy"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/revocation"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
@@ -30,7 +34,7 @@ import (
 const frontDir = "proxy"
 
 // frontHead is how long the head of a request of the proxy's may be: a certificate takes
-// 24 KiB at its longest and its worst.
+// 48 KiB at its longest and its worst.
 const frontHead = 64 << 10
 
 // front is the reverse proxy before this server: where it brings requests, and what it
@@ -42,7 +46,8 @@ type front struct {
 	core    *Core
 	own     *pki.ServerCertificate // of the name that devices use, for the proxy
 	secrets [][]byte
-	written string         // what the files were made of
+	written string // what the files were made of
+	began   time.Time
 	told    rate.Sometimes // of refusals in the log
 	failed  atomic.Pointer[error]
 	ends    atomic.Int64 // when the first of its lists ends, as it said last; 0: it did not say
@@ -53,7 +58,7 @@ func (c *Core) newFront() *front {
 	if !c.Config.TrustProxyCertHeaders {
 		return nil
 	}
-	f := &front{core: c, own: c.ServerCertificate(), told: rate.Sometimes{First: 1, Interval: 10 * time.Second}}
+	f := &front{core: c, own: c.ServerCertificate(), began: c.DB.Now(), told: rate.Sometimes{First: 1, Interval: 10 * time.Second}}
 	for _, secret := range []config.Secret{c.Config.ProxySecret, c.Config.ProxySecretPrevious} {
 		if secret != "" {
 			f.secrets = append(f.secrets, []byte(secret))
@@ -171,6 +176,9 @@ func (f *front) keep(ctx context.Context) error {
 	defer every.Stop()
 	for {
 		changed, err := f.write()
+		if errors.Is(err, errListsToCome) {
+			err = nil // it is no trouble yet
+		}
 		if before := f.failed.Swap(&err); err != nil && (before == nil || *before == nil) {
 			f.core.Log.WarnContext(ctx, "what the reverse proxy goes by cannot be written, and is tried again", "error", err)
 		}
@@ -186,6 +194,8 @@ func (f *front) keep(ctx context.Context) error {
 }
 
 var errNoRootList = errors.New("the root has no revocation list; hold a ceremony: sentinel-server keys request --rotate none")
+
+var errListsToCome = errors.New("a revocation list of another authority was not read yet")
 
 func (f *front) write() (changed bool, err error) {
 	pair, err := f.own.Get(nil)
@@ -205,15 +215,25 @@ func (f *front) write() (changed bool, err error) {
 		}
 		lists = append(lists, list)
 	}
-	parts := []string{certs.Fingerprint(pair.Certificate[0])}
+	outside, theirs, looked, err := f.outside()
+	if err != nil {
+		return false, err
+	}
+	parts := []string{certs.Fingerprint(pair.Certificate[0]), strconv.FormatBool(looked)}
 	for _, l := range lists {
 		parts = append(parts, l.Fingerprint, l.Tag)
+	}
+	for _, c := range outside {
+		parts = append(parts, certs.Fingerprint(c.Raw))
+	}
+	for _, l := range theirs { // the number tells them apart, or else the time
+		parts = append(parts, certs.Fingerprint(l.Issuer.Raw), fmt.Sprint(l.Number, l.ThisUpdate.Unix(), len(l.Raw)))
 	}
 	of := strings.Join(parts, " ")
 	if of == f.written {
 		return false, nil
 	}
-	m := &nginx.Material{Pair: *pair}
+	m := &nginx.Material{Pair: *pair, Outside: outside}
 	for _, l := range lists {
 		ca, err := x509.ParseCertificate(l.Issuer)
 		if err != nil {
@@ -225,10 +245,68 @@ func (f *front) write() (changed bool, err error) {
 		}
 		m.Authorities, m.Lists = append(m.Authorities, ca), append(m.Lists, list)
 	}
+	for _, l := range theirs {
+		list, err := x509.ParseRevocationList(l.Raw)
+		if err != nil {
+			return false, err
+		}
+		m.Lists = append(m.Lists, list)
+	}
+	if !looked {
+		m.Lists = nil
+	}
 	if changed, err = m.Write(f.dir()); err == nil {
 		f.written = of
 	}
 	return changed, err
+}
+
+// mostLists bounds what is given to the proxy of other authorities' lists, in octets: it
+// reads all of them with every reload.
+const mostLists = 64 << 20
+
+// firstLists is how long after the start other authorities' lists are waited for, so that
+// a start is nothing new to the proxy.
+const firstLists = time.Minute
+
+// outside are the other authorities of devices with those above them, and their lists.
+// looked is false when the proxy is to look at no list at all, since it lets nobody in
+// whose authority has none: then this server does, at every request, as always, and says
+// what is missing. It is so when an authority has no list here, as with a responder only,
+// or with a path that ends at what is no root; and when lists count for longer than they
+// hold, which a proxy knows nothing of.
+func (f *front) outside() (authorities []*x509.Certificate, lists []*revocation.List, looked bool, err error) {
+	x, s, now := f.core.External, f.core.Config, f.core.DB.Now()
+	if x == nil {
+		return nil, nil, true, nil
+	}
+	issuers, above := x.Certificates()
+	for _, c := range slices.Concat(issuers, above) {
+		if !now.Before(c.NotBefore) && !now.After(c.NotAfter) {
+			authorities = append(authorities, c)
+		}
+	}
+	size := 0
+	for _, l := range x.Held() {
+		lists = append(lists, l)
+		size += len(l.Raw)
+	}
+	if len(lists) < len(s.RevocationLists) && now.Sub(f.began).Abs() < firstLists {
+		return nil, nil, false, errListsToCome
+	}
+	looked = s.RevocationGrace == 0 && size <= mostLists
+	for _, c := range authorities {
+		looked = looked && slices.ContainsFunc(lists, func(l *revocation.List) bool { return l.Issuer.Equal(c) }) && inside(c, authorities)
+	}
+	if !looked {
+		lists = nil
+	}
+	return authorities, lists, looked, nil
+}
+
+// inside reports whether a certificate's issuer is among others.
+func inside(c *x509.Certificate, others []*x509.Certificate) bool {
+	return slices.ContainsFunc(others, func(o *x509.Certificate) bool { return bytes.Equal(o.RawSubject, c.RawIssuer) })
 }
 
 // checks are what readiness asks of it.
@@ -246,7 +324,7 @@ func (f *front) holds(context.Context) error {
 		at := time.Unix(ends, 0)
 		switch left := at.Sub(f.core.DB.Now()); {
 		case left <= 0:
-			return errors.New("the reverse proxy goes by a revocation list that ended at " + at.UTC().Format(time.RFC3339) + ", and lets no device in" + advice)
+			return errors.New("the reverse proxy goes by a revocation list that ended at " + at.UTC().Format(time.RFC3339) + ", and lets no device of its authority in" + advice)
 		case left < f.core.Config.CRLValidity/4:
 			return health.WarningError("the reverse proxy goes by a revocation list that ends at " + at.UTC().Format(time.RFC3339) + advice)
 		}

@@ -1,19 +1,26 @@
 package app_test
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"io"
+	"maps"
+	"math/big"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -475,4 +482,198 @@ func serveOnce(t *testing.T, pair tls.Certificate) string {
 		}
 	}()
 	return l.Addr().String()
+}
+
+// PRX-03: eight words of a proxy with six certificates each: only SUCCESS lets in, and
+// only the one certificate that this server finds to be in order.
+func TestOnlySuccessAndOurOwnVerificationLetIn(t *testing.T) {
+	t.Parallel()
+	w := newBehind(t)
+	d, gone := w.device("edge-1"), w.device("edge-2")
+	w.operator.Revoke("edge-2")
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, now := w.DeviceCA(), time.Now()
+	issue := func(from time.Time, life time.Duration) []byte {
+		template := certs.DeviceTemplate{DeviceID: d.ID, TrustDomain: "sentinel.internal", PublicKey: key.Public()}
+		template.NotBefore, template.NotAfter = certs.Validity(from, life)
+		der, err := certs.IssueDevice(ca, template)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	self, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: ca.Certificate.SerialNumber, Subject: ca.Certificate.Subject, NotBefore: now, NotAfter: now.Add(time.Hour)},
+		&x509.Certificate{Subject: ca.Certificate.Subject}, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificates := map[string][]byte{
+		"in order": d.Chain[0], "of a revoked device": gone.Chain[0], "ended": issue(now.Add(-30*time.Minute), 20*time.Minute),
+		"not begun": issue(now.Add(time.Hour), time.Hour), "of nobody's": self, "missing": nil,
+	}
+	tried := 0
+	for _, verdict := range []string{"SUCCESS", "NONE", "FAILED", "FAILED:certificate has expired", "FAILED:certificate is not yet valid", "FAILED:certificate revoked", "success", ""} {
+		for name, leaf := range certificates {
+			for _, form := range []string{proxy.HeaderEscaped, proxy.HeaderCert} {
+				h := d.Heartbeat()
+				if name == "of a revoked device" {
+					h = gone.Heartbeat()
+				}
+				header := says(verdict, leaf)
+				if form == proxy.HeaderCert && leaf != nil {
+					header.Del(proxy.HeaderEscaped)
+					header.Set(form, ":"+base64.StdEncoding.EncodeToString(leaf)+":")
+				}
+				_, code := w.beat(header, h)
+				if in := code == ""; in != (verdict == "SUCCESS" && name == "in order") {
+					t.Errorf("%q with a certificate that is %s, as %s: %q", verdict, name, form, code)
+				}
+				tried++
+			}
+		}
+	}
+	if tried != 8*6*2 {
+		t.Errorf("%d were tried", tried)
+	}
+}
+
+// PRX-06: what cannot be a certificate is refused on the wire, whatever its length, and
+// costs no memory that stays.
+func TestAHeaderThatIsNoCertificateIsRefusedOnTheWire(t *testing.T) { // alone, since it looks at the heap
+	w := newBehind(t)
+	d := w.device("edge-1")
+	text := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: d.Chain[0]}))
+	good := url.PathEscape(text)
+	sequence := ":" + base64.StdEncoding.EncodeToString(d.Chain[0]) + ":"
+	body, err := json.Marshal(d.Heartbeat())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(lines ...string) (status int) {
+		var dialer net.Dialer
+		conn, err := dialer.DialContext(t.Context(), "tcp", w.machines)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		head := "POST " + protocol.PathHeartbeat + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n" + proxy.HeaderSecret + ": " + proxySecret + "\r\n" + proxy.HeaderAddress + ": 203.0.113.9\r\n" +
+			proxy.HeaderVerify + ": SUCCESS\r\n" + strings.Join(lines, "\r\n") + "\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n"
+		go func() { _, _ = io.WriteString(conn, head+string(body)) }() // it may be answered before it was read
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%.80q: %v", lines, err)
+		}
+		_ = answer.Body.Close()
+		return answer.StatusCode
+	}
+	pemIs, seqIs := proxy.HeaderEscaped+": ", proxy.HeaderCert+": "
+	cases := map[string][]string{
+		"two blocks": {pemIs + good + good}, "two lines": {pemIs + good, pemIs + good}, "two forms": {pemIs + good, seqIs + sequence}, "junk behind": {pemIs + good + "AAAA"}, "junk before": {pemIs + "AAAA" + good},
+		"a plus for a space": {pemIs + strings.ReplaceAll(good, "%20", "+")}, "a plus that is a space": {pemIs + strings.ReplaceAll(good, "+", "%20")}, "all of it as a form": {pemIs + url.QueryEscape(text)}, "escaped twice": {pemIs + url.PathEscape(good)},
+		"cut in the middle": {pemIs + good[:len(good)/2]}, "without its end": {pemIs + good[:strings.Index(good, "-----END")]}, "cut in an escape": {pemIs + good[:len(good)-1]}, "in one line": {pemIs + strings.ReplaceAll(text, "\n", " ")},
+		"base64 alone": {pemIs + base64.StdEncoding.EncodeToString(d.Chain[0])}, "nothing": {pemIs}, "spaces": {pemIs + "%20%20"}, "a NUL": {pemIs + strings.Replace(good, "%0A", "%00%0A", 1)}, "another kind": {pemIs + strings.ReplaceAll(good, "CERTIFICATE", "PKCS7")},
+		"a trusted one": {pemIs + strings.ReplaceAll(good, "CERTIFICATE", "TRUSTED%20CERTIFICATE")}, "headers in it": {pemIs + strings.Replace(good, "-----%0A", "-----%0AA:%20b%0A%0A", 1)}, "no sequence": {seqIs + strings.Trim(sequence, ":")}, "a string": {seqIs + `"` + sequence + `"`},
+		"a list": {seqIs + sequence + ", " + sequence}, "a parameter": {seqIs + sequence + ";a=1"}, "a sequence that is cut": {seqIs + sequence[:len(sequence)-5]}, "a sequence of nothing": {seqIs + "::"}, "a sequence of the chain": {proxy.HeaderChain + ": " + sequence},
+		"base64 without its end": {seqIs + ":" + base64.RawStdEncoding.EncodeToString(append([]byte{0}, d.Chain[0]...)) + ":"}, "PEM as a sequence": {seqIs + ":" + base64.StdEncoding.EncodeToString([]byte(text)) + ":"}, "bits that count for nothing": {seqIs + ":" + "MB==" + ":"},
+	}
+	for _, size := range []int{30 << 10, 50 << 10, 100 << 10, 1 << 20} {
+		cases["of "+strconv.Itoa(size)+" octets"] = []string{pemIs + strings.Repeat("A", size)}
+	}
+	if len(cases) < 30 {
+		t.Errorf("only %d cases", len(cases))
+	}
+	for name, lines := range cases {
+		if status := ask(lines...); status < 400 || status >= 500 {
+			t.Errorf("%s: %d", name, status)
+		}
+	}
+	memory := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := memory()
+	for range 200 {
+		ask(pemIs + strings.Repeat("A", 1<<20))
+	}
+	if after := memory(); after > before+64<<20 { // 200 MiB were sent
+		t.Errorf("the heap rose from %d to %d MiB", before>>20, after>>20)
+	}
+	if status := ask(pemIs + good); status >= 500 || status == http.StatusBadRequest {
+		t.Errorf("the certificate itself: %d", status)
+	}
+}
+
+// PRX-09, C1: other authorities are given to the proxy, with their lists where every one
+// of them has one.
+func TestOtherAuthoritiesAreWrittenForTheProxy(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Other"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: now.Add(-time.Minute), NextUpdate: now.Add(time.Hour)}, other, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, crl, late := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "ca.crl"), filepath.Join(dir, "late.crl")
+	for path, data := range map[string][]byte{ca: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), crl: list} {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		settings map[string]string
+		lists    int
+	}{
+		"with a list":                 {map[string]string{"SENTINEL_REVOCATION_LISTS": crl}, 3},
+		"with a list that comes late": {map[string]string{"SENTINEL_REVOCATION_LISTS": late, "SENTINEL_REVOCATION_INTERVAL": "3s"}, 3},
+		"with a responder":            {map[string]string{"SENTINEL_REVOCATION_RESPONDER": "aia"}, 0},
+		"with neither":                {nil, 0},
+		"with a list and a grace":     {map[string]string{"SENTINEL_REVOCATION_LISTS": crl, "SENTINEL_REVOCATION_GRACE": "1h"}, 0},
+		"with a list and a responder": {map[string]string{"SENTINEL_REVOCATION_LISTS": crl, "SENTINEL_REVOCATION_RESPONDER": "aia"}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			settings := map[string]string{
+				"SENTINEL_TRUST_PROXY_CERT_HEADERS": "true", "SENTINEL_PROXY_LISTEN": freePort(t), "SENTINEL_PROXY_SECRET": proxySecret,
+				"SENTINEL_DEVICE_CA": "external", "SENTINEL_EXTERNAL_CA_FILES": ca,
+			}
+			maps.Copy(settings, c.settings)
+			s := servertest.Start(t, servertest.Options{Settings: settings})
+			if c.settings["SENTINEL_REVOCATION_LISTS"] == late { // a start is nothing new to the proxy
+				if err := os.WriteFile(late, list, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+				m, err := nginx.Read(filepath.Join(s.Dir, "proxy"))
+				if err == nil {
+					if err := m.Check(time.Now()); err != nil || len(m.Outside) != 1 || !m.Outside[0].Equal(other) || len(m.Lists) != c.lists {
+						t.Errorf("%d other authorities and %d lists: %v", len(m.Outside), len(m.Lists), err)
+					}
+					return
+				}
+				if time.Now().After(deadline) {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -3,16 +3,19 @@ package nginx
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
@@ -20,15 +23,19 @@ import (
 
 // The files beside NGINX's configuration that are not a Material's.
 const (
-	secretFile = "secret.conf"
-	endFile    = "lists-end.conf"
-	placeFile  = "site.json"
+	secretFile   = "secret.conf"
+	endFile      = "lists-end.conf"
+	verifyFile   = "verify.conf"
+	generatedAs  = "generation.conf"
+	placeFile    = "site.json"
+	generationAt = "/.sentinel-proxy" // where the devices' side tells the generation
 )
 
 // place is what Refresh has to know of a site: where it shows its certificate.
 type place struct {
 	Listen string `json:"listen"`
 	Name   string `json:"name"`
+	Tells  bool   `json:"tells"` // what is loaded, at generationAt
 }
 
 // Host is where NGINX is, and what the server wrote for it.
@@ -68,19 +75,19 @@ func (h *Host) Install(ctx context.Context, s *Site, path string) error {
 			return err
 		}
 	}
-	at := place{Listen: s.Machines.Listen[0], Name: s.Machines.Names[0]}
+	at := place{Listen: s.Machines.Listen[0], Name: s.Machines.Names[0], Tells: true}
 	seen, err := json.Marshal(at)
 	if err != nil {
 		return err
 	}
-	list, err := h.materialFiles(fresh)
+	list, generation, err := h.materialFiles(fresh)
 	if err != nil {
 		return err
 	}
 	site := &file{path: path, data: conf, mode: 0o644}
 	list = append(list, &file{path: filepath.Join(h.Dir, secretFile), data: s.secretFile(), mode: 0o600},
 		&file{path: filepath.Join(h.Dir, placeFile), data: append(seen, '\n'), mode: 0o600}, site)
-	if err := change(ctx, h.NGINX, list, func(ctx context.Context) error { return h.shows(ctx, at, fresh) }); err != nil {
+	if err := change(ctx, h.NGINX, list, func(ctx context.Context) error { return h.shows(ctx, at, fresh, generation) }); err != nil {
 		return err
 	}
 	return keepFormer(site)
@@ -113,11 +120,11 @@ func (h *Host) Refresh(ctx context.Context) (why string, ends time.Time, err err
 	if why == "" {
 		return "", have.Ends(), have.Alarm(h.Now())
 	}
-	list, err := h.materialFiles(fresh)
+	list, generation, err := h.materialFiles(fresh)
 	if err != nil {
 		return "", have.Ends(), err
 	}
-	if err := change(ctx, h.NGINX, list, func(ctx context.Context) error { return h.shows(ctx, at, fresh) }); err != nil {
+	if err := change(ctx, h.NGINX, list, func(ctx context.Context) error { return h.shows(ctx, at, fresh, generation) }); err != nil {
 		return "", have.Ends(), errors.Join(err, have.Alarm(h.Now()))
 	}
 	return why, fresh.Ends(), fresh.Alarm(h.Now())
@@ -148,7 +155,11 @@ func (h *Host) current() (*Material, error) {
 	list := map[string][]byte{}
 	for _, name := range materialFiles {
 		var err error
-		if list[name], err = readFile(filepath.Join(h.Dir, name)); err != nil {
+		list[name], err = readFile(filepath.Join(h.Dir, name))
+		if errors.Is(err, fs.ErrNotExist) && name == OutsideFile {
+			continue // it was given by a version that knew of none
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -166,16 +177,23 @@ func (h *Host) place() (at place, err error) {
 	return at, err
 }
 
-func (h *Host) materialFiles(m *Material) ([]*file, error) {
+// materialFiles are the files of a material, and the word by which NGINX shows that it
+// took them over.
+func (h *Host) materialFiles(m *Material) (list []*file, generation string, err error) {
+	if !plainPath.MatchString(h.Dir) {
+		return nil, "", fmt.Errorf("%w: the directory must be an absolute path of letters, digits and ._@+-", ErrSite)
+	}
 	data, err := m.files()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	var list []*file
 	for _, name := range materialFiles {
 		list = append(list, &file{path: filepath.Join(h.Dir, name), data: data[name], mode: 0o600})
 	}
-	return append(list, &file{path: filepath.Join(h.Dir, endFile), data: m.endFile(), mode: 0o600}), nil
+	generation = rand.Text()
+	return append(list, &file{path: filepath.Join(h.Dir, endFile), data: m.endFile(), mode: 0o600},
+		&file{path: filepath.Join(h.Dir, verifyFile), data: m.verifyFile(h.Dir), mode: 0o600},
+		&file{path: filepath.Join(h.Dir, generatedAs), data: generationFile(generation), mode: 0o600}), generation, nil
 }
 
 const (
@@ -183,9 +201,10 @@ const (
 	showEvery  = 100 * time.Millisecond
 )
 
-// shows waits until NGINX shows the certificate that it was given: reloading it returns
-// before it has happened, and says nothing of how it went.
-func (h *Host) shows(ctx context.Context, at place, m *Material) error {
+// shows waits until NGINX shows what it was given, the certificate and the generation:
+// reloading it returns before it has happened, and says nothing of how it went. Lists
+// and authorities show nowhere, but NGINX loads everything or nothing.
+func (h *Host) shows(ctx context.Context, at place, m *Material, generation string) error {
 	within := h.Patience
 	if within == 0 {
 		within = showWithin
@@ -200,12 +219,14 @@ func (h *Host) shows(ctx context.Context, at place, m *Material) error {
 	defer every.Stop()
 	var last error
 	for {
-		shown, err := look(ctx, at, issuer)
+		shown, told, err := look(ctx, at, issuer)
 		switch {
-		case err == nil && bytes.Equal(shown, m.Pair.Certificate[0]):
-			return nil
-		case err == nil:
+		case err == nil && !bytes.Equal(shown, m.Pair.Certificate[0]):
 			last = errors.New("it shows another certificate; see its error log")
+		case err == nil && at.Tells && told != generation:
+			last = errors.New("it goes by what it had before; see its error log")
+		case err == nil:
+			return nil
 		case last == nil || !errors.Is(err, context.DeadlineExceeded): // which is the end of patience, and no reason
 			last = err
 		}
@@ -217,11 +238,11 @@ func (h *Host) shows(ctx context.Context, at place, m *Material) error {
 	}
 }
 
-// look is the certificate that is shown at a place.
-func look(ctx context.Context, at place, issuer *x509.Certificate) ([]byte, error) {
+// look is the certificate that is shown at a place, and what is told there.
+func look(ctx context.Context, at place, issuer *x509.Certificate) (shown []byte, told string, err error) {
 	host, port, err := net.SplitHostPort(at.Listen)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
 		host = "localhost"
@@ -229,9 +250,26 @@ func look(ctx context.Context, at place, issuer *x509.Certificate) ([]byte, erro
 	d := tls.Dialer{Config: certs.ClientTLS([]*x509.Certificate{issuer}, at.Name, nil)}
 	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer func() { _ = conn.Close() }()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
 	state := conn.(*tls.Conn).ConnectionState() //nolint:errcheck,forcetypeassert // what tls.Dialer returns
-	return state.PeerCertificates[0].Raw, nil
+	shown = state.PeerCertificates[0].Raw
+	if !at.Tells {
+		return shown, "", nil
+	}
+	name := at.Name
+	if strings.Contains(name, ":") {
+		name = "[" + name + "]"
+	}
+	// HTTP/1.0: the answer's body ends with the connection, in one piece.
+	if _, err = fmt.Fprintf(conn, "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n", generationAt, name); err != nil {
+		return nil, "", err
+	}
+	answer, err := io.ReadAll(io.LimitReader(conn, 8<<10))
+	_, body, _ := strings.Cut(string(answer), "\r\n\r\n")
+	return shown, body, err
 }

@@ -2,9 +2,11 @@ package nginx
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -23,7 +25,8 @@ import (
 const (
 	PairFile        = "machine.pem"    // chain and key
 	AuthoritiesFile = "device-ca.pem"  // the root, then the authorities of devices
-	ListsFile       = "revocation.pem" // a list of each
+	OutsideFile     = "outside-ca.pem" // other authorities of devices, and what lies above them; it may be empty
+	ListsFile       = "revocation.pem" // a list of each; empty where one of them has none
 	StampFile       = "stamp"          // the digest of the others, written last
 )
 
@@ -44,10 +47,14 @@ var (
 type Material struct {
 	Pair        tls.Certificate // of the machines' name: its own, then its issuer
 	Authorities []*x509.Certificate
-	Lists       []*x509.RevocationList
+	Outside     []*x509.Certificate
+	// Lists are all or nothing: NGINX lets nobody in who is of an authority without one, or
+	// looks at none. None is in order only where there are other authorities, whose lists
+	// cannot be had; the server looks at every request.
+	Lists []*x509.RevocationList
 }
 
-var materialFiles = []string{PairFile, AuthoritiesFile, ListsFile}
+var materialFiles = []string{PairFile, AuthoritiesFile, OutsideFile, ListsFile}
 
 func (m *Material) files() (map[string][]byte, error) {
 	key, err := x509.MarshalPKCS8PrivateKey(m.Pair.PrivateKey)
@@ -55,7 +62,7 @@ func (m *Material) files() (map[string][]byte, error) {
 		return nil, err
 	}
 	defer clear(key)
-	var pair, authorities, lists bytes.Buffer
+	var pair, authorities, outside, lists bytes.Buffer
 	for _, der := range m.Pair.Certificate {
 		write(&pair, "CERTIFICATE", der)
 	}
@@ -63,10 +70,32 @@ func (m *Material) files() (map[string][]byte, error) {
 	for _, c := range m.Authorities {
 		write(&authorities, "CERTIFICATE", c.Raw)
 	}
+	for _, c := range m.Outside {
+		if anchored(c, m.Outside) {
+			write(&outside, "CERTIFICATE", c.Raw)
+		} else {
+			write(&outside, trusted, append(bytes.Clone(c.Raw), believed...))
+		}
+	}
 	for _, l := range m.Lists {
 		write(&lists, "X509 CRL", l.Raw)
 	}
-	return map[string][]byte{PairFile: pair.Bytes(), AuthoritiesFile: authorities.Bytes(), ListsFile: lists.Bytes()}, nil
+	return map[string][]byte{PairFile: pair.Bytes(), AuthoritiesFile: authorities.Bytes(), OutsideFile: outside.Bytes(), ListsFile: lists.Bytes()}, nil
+}
+
+// trusted is OpenSSL's form of a certificate that is believed itself, though it is not
+// its own issuer: the certificate, and behind it what it is believed for.
+const trusted = "TRUSTED CERTIFICATE"
+
+// believed is OpenSSL's X509_CERT_AUX with the one purpose of client certificates
+// (RFC 5280 section 4.2.1.12): SEQUENCE { SEQUENCE OF { 1.3.6.1.5.5.7.3.2 } }.
+var believed = []byte{0x30, 0x0c, 0x30, 0x0a, 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02}
+
+// anchored reports whether OpenSSL finds a certificate's issuer among others.
+func anchored(c *x509.Certificate, among []*x509.Certificate) bool {
+	return slices.ContainsFunc(among, func(i *x509.Certificate) bool {
+		return bytes.Equal(i.RawSubject, c.RawIssuer) && c.CheckSignatureFrom(i) == nil
+	})
 }
 
 func write(b *bytes.Buffer, kind string, der []byte) {
@@ -164,6 +193,14 @@ func parse(list map[string][]byte) (*Material, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrMaterial, AuthoritiesFile, err)
 	}
+	err = each(list[OutsideFile], "", func(der []byte) error {
+		c, err := x509.ParseCertificate(bytes.TrimSuffix(der, believed))
+		m.Outside = append(m.Outside, c)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrMaterial, OutsideFile, err)
+	}
 	err = each(list[ListsFile], "X509 CRL", func(der []byte) error {
 		l, err := x509.ParseRevocationList(der)
 		m.Lists = append(m.Lists, l)
@@ -175,12 +212,14 @@ func parse(list map[string][]byte) (*Material, error) {
 	return m, nil
 }
 
-// each takes a file of PEM blocks of one kind apart.
+// each takes a file of PEM blocks of one kind apart; "" are certificates of both kinds.
 func each(text []byte, kind string, take func(der []byte) error) error {
 	for len(text) > 0 {
 		block, rest := pem.Decode(text)
-		if block == nil || block.Type != kind || len(block.Headers) > 0 {
-			return fmt.Errorf("it holds something that is no %s", kind)
+		switch {
+		case block == nil || len(block.Headers) > 0,
+			kind != "" && block.Type != kind, kind == "" && block.Type != "CERTIFICATE" && block.Type != trusted:
+			return fmt.Errorf("it holds something that is no %s", cmp.Or(kind, "CERTIFICATE"))
 		}
 		if err := take(block.Bytes); err != nil {
 			return err
@@ -202,12 +241,17 @@ func (m *Material) Check(now time.Time) error {
 		return fmt.Errorf("%w: there is no authority of devices", ErrMaterial)
 	}
 	root := m.Authorities[0]
+	for _, c := range m.Outside {
+		if !c.IsCA {
+			return fmt.Errorf("%w: another authority is none", ErrMaterial)
+		}
+	}
 	for _, c := range m.Authorities {
 		if !c.IsCA || c.CheckSignatureFrom(root) != nil {
 			return fmt.Errorf("%w: an authority is not the root's", ErrMaterial)
 		}
-		if now.Before(c.NotBefore) || now.After(c.NotAfter) {
-			continue // whom it issued to is refused anyway
+		if now.Before(c.NotBefore) || now.After(c.NotAfter) || len(m.Lists) == 0 && len(m.Outside) > 0 {
+			continue // whom it issued to is refused anyway; or NGINX looks at no list
 		}
 		list := m.listOf(c)
 		switch {
@@ -252,10 +296,16 @@ func (e *EndingError) Error() string {
 }
 
 // Alarm is an *EndingError when less than a quarter of a list's time is left, or less
-// than ninety days of a long one's.
+// than ninety days of a long one's. Other authorities make theirs when it suits them,
+// and many shortly before the end: a twentieth.
 func (m *Material) Alarm(now time.Time) error {
 	for _, l := range m.Lists {
-		if left := l.NextUpdate.Sub(now); left < min(l.NextUpdate.Sub(l.ThisUpdate)/4, longWarning) {
+		life := l.NextUpdate.Sub(l.ThisUpdate)
+		warning := min(life/4, longWarning)
+		if !slices.ContainsFunc(m.Authorities, func(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, l.RawIssuer) }) {
+			warning = min(life/20, longWarning)
+		}
+		if left := l.NextUpdate.Sub(now); left < warning {
 			return &EndingError{l.NextUpdate}
 		}
 	}
@@ -270,9 +320,7 @@ func (m *Material) Follow(fresh *Material, now time.Time) (why string, err error
 	half := false
 	revoked := false
 	for _, after := range fresh.Lists {
-		i := slices.IndexFunc(m.Lists, func(l *x509.RevocationList) bool {
-			return bytes.Equal(l.RawIssuer, after.RawIssuer) && bytes.Equal(l.AuthorityKeyId, after.AuthorityKeyId)
-		})
+		i := slices.IndexFunc(m.Lists, func(l *x509.RevocationList) bool { return sameScope(l, after) })
 		if i < 0 {
 			continue // another authority's, which is a reason by itself
 		}
@@ -287,7 +335,8 @@ func (m *Material) Follow(fresh *Material, now time.Time) (why string, err error
 	switch {
 	case !bytes.Equal(m.Pair.Certificate[0], fresh.Pair.Certificate[0]):
 		return "another certificate of the machines' name", nil
-	case !slices.EqualFunc(m.Authorities, fresh.Authorities, (*x509.Certificate).Equal) || len(m.Lists) != len(fresh.Lists):
+	case !slices.EqualFunc(m.Authorities, fresh.Authorities, (*x509.Certificate).Equal) || !slices.EqualFunc(m.Outside, fresh.Outside, (*x509.Certificate).Equal) ||
+		len(m.Lists) != len(fresh.Lists):
 		return "other authorities", nil
 	case revoked:
 		return "what is revoked", nil
@@ -295,6 +344,23 @@ func (m *Material) Follow(fresh *Material, now time.Time) (why string, err error
 		return "lists that last longer", nil
 	}
 	return "", nil
+}
+
+// oidScope is the issuing distribution point of a list (RFC 5280 section 5.2.5).
+var oidScope = asn1.ObjectIdentifier{2, 5, 29, 28}
+
+// sameScope reports whether one list takes the other's place: it is of the same
+// authority, and about the same certificates.
+func sameScope(a, b *x509.RevocationList) bool {
+	scope := func(l *x509.RevocationList) []byte {
+		for _, e := range l.Extensions {
+			if e.Id.Equal(oidScope) {
+				return e.Value
+			}
+		}
+		return nil
+	}
+	return bytes.Equal(a.RawIssuer, b.RawIssuer) && bytes.Equal(a.AuthorityKeyId, b.AuthorityKeyId) && bytes.Equal(scope(a), scope(b))
 }
 
 func sameEntries(a, b *x509.RevocationList) bool {

@@ -6,9 +6,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 )
 
 func TestInstallingHasNGINXServeTheSite(t *testing.T) {
@@ -128,7 +131,7 @@ func TestRefreshingReloadsForSomethingNewOnly(t *testing.T) {
 		w.calls()
 		why, ends, err := w.Refresh(t.Context())
 		reloaded := strings.Contains(w.calls(), "reload")
-		if err != nil || why != want || reloaded != (want != "") || ends.IsZero() {
+		if err != nil || why != want || reloaded != (want != "") || ends.IsZero() != (len(m.Lists) == 0) {
 			t.Errorf("%q, reloaded %t, until %v: %v", why, reloaded, ends, err)
 		}
 	}
@@ -154,10 +157,98 @@ func TestRefreshingReloadsForSomethingNewOnly(t *testing.T) {
 	m.Pair = other.Pair
 	w.write(m)
 	refresh("another certificate of the machines' name")
+	outside := w.issuing(certs.KindDevice).Certificate
+	m.Outside = []*x509.Certificate{outside}
+	w.write(m)
+	refresh("other authorities")
+	m.Lists = nil // theirs cannot be had
+	w.write(m)
+	refresh("other authorities")
+	m.Outside, m.Lists = nil, other.Lists
+	w.write(m)
+	refresh("other authorities")
 	w.device = w.issuing("device")
 	m.Authorities, m.Lists = append(m.Authorities, w.device.Certificate), append(m.Lists, w.list(w.device, time.Hour))
 	w.write(m)
 	refresh("other authorities")
+}
+
+// PRX-09: a certificate that is shown as before says nothing of the lists: what NGINX goes
+// by is asked for.
+func TestARefreshThatNGINXSleptThroughIsUndone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.material()
+	w.write(m)
+	if err := w.Install(t.Context(), w.site, w.path); err != nil {
+		t.Fatal(err)
+	}
+	before := w.tree()
+	m.Lists = []*x509.RevocationList{m.Lists[0], w.list(w.device, time.Hour, 7)}
+	w.write(m)
+	w.say("deaf", true)
+	w.Patience = 2 * time.Second
+	if why, _, err := w.Refresh(t.Context()); err == nil || why != "" || !strings.Contains(err.Error(), "it goes by what it had before") {
+		t.Fatalf("%q, %v", why, err)
+	}
+	if !maps.Equal(w.tree(), before) {
+		t.Error("it is not as it was")
+	}
+	w.say("deaf", false)
+	w.Patience = 0
+	if why, _, err := w.Refresh(t.Context()); err != nil || why != "what is revoked" {
+		t.Fatalf("when it listens again: %q, %v", why, err)
+	}
+	// A site of a version that did not tell is refreshed as it was then.
+	place := strings.Replace(w.tree()[placeFile], `,"tells":true`, "", 1)
+	if err := os.WriteFile(filepath.Join(w.Dir, placeFile), []byte(place), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{OutsideFile, verifyFile, generatedAs} {
+		if err := os.Remove(filepath.Join(w.Dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(filepath.Join(w.dir, "told")); err != nil {
+		t.Fatal(err)
+	}
+	m.Lists = []*x509.RevocationList{m.Lists[0], w.list(w.device, time.Hour, 7, 8)}
+	w.write(m)
+	if why, _, err := w.Refresh(t.Context()); err != nil || why != "what is revoked" {
+		t.Errorf("a site of before: %q, %v", why, err)
+	}
+}
+
+// PRX-09: other authorities are written as OpenSSL believes them, and read again as they
+// are; what cannot be looked up is not claimed to be.
+func TestOtherAuthoritiesAreGivenToNGINX(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.material()
+	above, below := newWorld(t).root.Certificate, newWorld(t).device.Certificate
+	m.Outside = []*x509.Certificate{above, below}
+	for _, lists := range [][]*x509.RevocationList{m.Lists, nil} {
+		m.Lists = lists
+		w.write(m)
+		if err := w.Install(t.Context(), w.site, w.path); err != nil {
+			t.Fatal(err)
+		}
+		have := w.tree()
+		if strings.Contains(have[verifyFile], "ssl_crl "+w.Dir+"/revocation.pem;\n") != (lists != nil) || !strings.Contains(have[verifyFile], "ssl_trusted_certificate "+w.Dir+"/outside-ca.pem;\n") {
+			t.Errorf("with %d lists NGINX is told:\n%s", len(lists), have[verifyFile])
+		}
+		if strings.Contains(have[endFile], `Lists-End "";`) != (lists == nil) {
+			t.Errorf("with %d lists the server is told:\n%s", len(lists), have[endFile])
+		}
+		// The one whose issuer is not there is believed itself, the other is a root.
+		if strings.Count(have[OutsideFile], "BEGIN CERTIFICATE") != 1 || strings.Count(have[OutsideFile], "BEGIN TRUSTED CERTIFICATE") != 1 {
+			t.Errorf("the other authorities:\n%s", have[OutsideFile])
+		}
+		again, err := w.current()
+		if err != nil || !slices.EqualFunc(again.Outside, m.Outside, (*x509.Certificate).Equal) || len(again.Lists) != len(lists) {
+			t.Errorf("they are read as %d, with %d lists: %v", len(again.Outside), len(again.Lists), err)
+		}
+	}
 }
 
 // REV-02: long before a list ends, the command fails.
@@ -213,6 +304,8 @@ func TestWhatIsNotInOrderIsNotTakenOver(t *testing.T) {
 		"no list of the root":  {func(m *Material) { m.Lists = m.Lists[1:] }, ErrMaterial},
 		"no list of devices":   {func(m *Material) { m.Lists = m.Lists[:1] }, ErrMaterial},
 		"a list of another":    {func(m *Material) { m.Lists = []*x509.RevocationList{m.Lists[0], other.list(other.device, time.Hour)} }, ErrMaterial},
+		"no list at all":       {func(m *Material) { m.Lists = nil }, ErrMaterial},
+		"a device for another": {func(m *Material) { m.Outside = []*x509.Certificate{m.Pair.Leaf} }, ErrMaterial},
 		"no authority":         {func(m *Material) { m.Authorities, m.Lists = nil, nil }, ErrMaterial},
 		"an authority of none": {func(m *Material) { m.Authorities = append(m.Authorities[:1:1], other.device.Certificate) }, ErrMaterial},
 		"no issuer":            {func(m *Material) { m.Pair.Certificate = m.Pair.Certificate[:1] }, ErrMaterial},
@@ -311,7 +404,7 @@ func TestTheConfigurationSaysWhatItMust(t *testing.T) {
 	}
 	text := string(conf)
 	for words, n := range map[string]int{
-		"ssl_session_tickets off": 2, "ssl_session_cache   off": 2, "ssl_verify_client": 1, "ssl_crl": 1, "underscores_in_headers": 2,
+		"ssl_session_tickets off": 2, "ssl_session_cache   off": 2, "ssl_verify_client": 1, "/verify.conf;": 1, `"~^FAILED:CRL (has expired|is not yet valid) " lists;`: 1, " lists;": 1, "underscores_in_headers": 2,
 		"server_name devices.example.com [2001:db8::7];": 1, "http2": 0, "proxy_pass_request_headers off": 2, "<no value>": 0,
 	} {
 		if got := strings.Count(text, words); got != n {

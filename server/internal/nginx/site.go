@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 
@@ -180,5 +181,26 @@ func (s *Site) secretFile() []byte {
 
 // endFile tells the server what NGINX goes by, with each request.
 func (m *Material) endFile() []byte {
-	return fmt.Appendf(nil, "# When the first of the revocation lists ends that were loaded with this file.\nproxy_set_header X-Sentinel-Lists-End %d;\n", m.Ends().Unix())
+	ends := `""` // which takes a client's own away
+	if len(m.Lists) > 0 {
+		ends = strconv.FormatInt(m.Ends().Unix(), 10)
+	}
+	return []byte("# When the first of the revocation lists ends that were loaded with this file.\nproxy_set_header X-Sentinel-Lists-End " + ends + ";\n")
+}
+
+// verifyFile is what NGINX verifies devices' certificates with, beside AuthoritiesFile.
+func (m *Material) verifyFile(dir string) []byte {
+	text := "# What devices' certificates are verified with, beside " + AuthoritiesFile + ".\n"
+	if len(m.Outside) > 0 {
+		text += "ssl_trusted_certificate " + dir + "/" + OutsideFile + ";\n"
+	}
+	if len(m.Lists) > 0 {
+		text += "ssl_crl " + dir + "/" + ListsFile + ";\n"
+	}
+	return []byte(text)
+}
+
+// generationFile is what NGINX answers to who asks what it goes by.
+func generationFile(generation string) []byte {
+	return []byte("# What is loaded now: sentinel-server nginx asks whether NGINX took it over.\ndefault_type text/plain;\nreturn 200 " + generation + ";\n")
 }

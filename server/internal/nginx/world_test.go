@@ -10,9 +10,10 @@ import (
 	"errors"
 	"io"
 	"math/big"
-	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,14 +50,14 @@ func newKey(t *testing.T) crypto.Signer {
 }
 
 // fake is NGINX as far as this package sees it: it refuses a configuration while a file
-// says so, and shows what was there when it was reloaded.
+// says so, and shows and tells what was there when it was reloaded.
 const fake = `#!/bin/sh
 dir=$(dirname "$0")
 echo "$@" >>"$dir/calls"
 case "$1" in
 -t) [ ! -e "$dir/refuses" ] || { echo "nginx: [emerg] unknown directive" >&2; exit 1; } ;;
 -s) [ ! -e "$dir/dead" ] || { echo "nginx: [error] invalid PID number" >&2; exit 1; }
-    [ -e "$dir/deaf" ] || cp "$dir/beside/machine.pem" "$dir/shown.pem" ;;
+    [ -e "$dir/deaf" ] || { cp "$dir/beside/machine.pem" "$dir/shown.pem"; cp "$dir/beside/generation.conf" "$dir/told"; } ;;
 esac
 `
 
@@ -80,15 +81,16 @@ func newWorld(t *testing.T) *world {
 	}})
 	listener := must(t, l, err)
 	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			c, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func(c net.Conn) { _, _ = io.Copy(io.Discard, c); _ = c.Close() }(c)
+	shows := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		told, err := os.ReadFile(filepath.Join(w.dir, "told"))
+		if _, word, ok := strings.Cut(string(told), "\nreturn 200 "); err == nil && ok && r.URL.Path == generationAt {
+			_, _ = io.WriteString(out, strings.TrimSuffix(word, ";\n"))
+			return
 		}
-	}()
+		out.WriteHeader(http.StatusNotFound)
+	})}
+	go func() { _ = shows.Serve(listener) }()
+	t.Cleanup(func() { _ = shows.Close() })
 	w.site = &Site{Dir: w.Dir, Machines: Machines{Names: []string{"localhost"}, Listen: []string{listener.Addr().String()}, Upstream: "unix:/run/sentinel-proxy/machines.sock", IdleSeconds: 180}}
 	return w
 }
@@ -169,7 +171,7 @@ func (w *world) calls() string {
 func (w *world) tree() map[string]string {
 	w.Helper()
 	all := map[string]string{}
-	for _, name := range append([]string{secretFile, endFile, placeFile}, materialFiles...) {
+	for _, name := range append([]string{secretFile, endFile, verifyFile, generatedAs, placeFile}, materialFiles...) {
 		if data, err := os.ReadFile(filepath.Join(w.Dir, name)); err == nil {
 			all[name] = string(data)
 		}

@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 )
 
 // The headers of the proxy's word.
@@ -40,9 +38,12 @@ const (
 	notBegun = "FAILED:certificate is not yet valid"
 )
 
-// maxValue bounds one header's value: a certificate of the greatest length that is
-// read at all, escaped at its worst.
-const maxValue = 3 * 2 * certs.MaxCertificate
+// maxCertificate is the longest certificate that is read, in octets: those of other
+// authorities say more than ours. Who judges them has the limits of each.
+const maxCertificate = 8 << 10
+
+// maxValue bounds one header's value: a certificate of that length, escaped at its worst.
+const maxValue = 3 * 2 * maxCertificate
 
 // maxEnd is the last second that a list may end at: that of the year 9999, as in
 // certificates (RFC 5280 section 4.1.2.5).
@@ -182,7 +183,7 @@ func parseSequence(value string) (*x509.Certificate, error) {
 }
 
 func parse(der []byte) (*x509.Certificate, error) {
-	if len(der) > certs.MaxCertificate {
+	if len(der) > maxCertificate {
 		return nil, fmt.Errorf("%w: the certificate is too long", ErrWord)
 	}
 	c, err := x509.ParseCertificate(der) // refuses what is behind it

@@ -231,7 +231,7 @@ func TestAWordThatIsNotInOrderIsRefused(t *testing.T) {
 		"a list of sequences":           word1("SUCCESS", HeaderCert, seq+", "+seq),
 		"an empty sequence":             word1("SUCCESS", HeaderCert, "::"),
 		"a megabyte":                    word1("SUCCESS", HeaderEscaped, strings.Repeat("A", 1<<20)),
-		"a certificate beyond its size": word1("SUCCESS", HeaderCert, sequence(make([]byte, 5000))),
+		"a certificate beyond its size": word1("SUCCESS", HeaderCert, sequence(make([]byte, 9000))),
 	}
 	for name, address := range map[string]string{"no address": "", "a name": "edge-1", "with a port": "192.0.2.7:443", "two in one": "192.0.2.7, 192.0.2.8", "a range": "192.0.2.0/24"} {
 		h := word1("NONE")

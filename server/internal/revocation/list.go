@@ -44,6 +44,7 @@ type List struct {
 	Issuer                 *x509.Certificate
 	Number                 *big.Int // nil: it has none
 	ThisUpdate, NextUpdate time.Time
+	Raw                    []byte // DER
 
 	scope   scope
 	revoked map[string]int // reasons, by serial number
@@ -70,7 +71,7 @@ func ReadList(data []byte, issuers []*x509.Certificate, now time.Time) (*List, e
 	if err != nil || len(crl.Raw) != len(data) {
 		return nil, fmt.Errorf("%w: it cannot be read", ErrList)
 	}
-	l := &List{Number: crl.Number, ThisUpdate: crl.ThisUpdate, NextUpdate: crl.NextUpdate}
+	l := &List{Number: crl.Number, ThisUpdate: crl.ThisUpdate, NextUpdate: crl.NextUpdate, Raw: crl.Raw}
 	if l.Issuer = signerOf(crl, issuers, now); l.Issuer == nil {
 		return nil, fmt.Errorf("%w: none of the authorities that are believed signed it", ErrList)
 	}
