@@ -49,14 +49,21 @@ type behind struct {
 	skew               atomic.Int64 // of the server's clock
 }
 
+var lastPort atomic.Int64
+
+// freePort is an address that nobody has, below the ports that the system gives to whoever
+// connects: one of those could be taken before it is listened on.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		address := "127.0.0.1:" + strconv.FormatInt(10_000+(int64(os.Getpid())*61+lastPort.Add(1))%20_000, 10)
+		if l, err := net.Listen("tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 func newBehind(t *testing.T) *behind {
