@@ -243,7 +243,7 @@ func TestTheModuleSaysWhatIsWrong(t *testing.T) {
 		says   string
 	}{
 		"no library":    {func(v map[string]string) { v["--module"] = "/nowhere.so" }, "no PKCS#11 library"},
-		"no token":      {func(v map[string]string) { v["--token"] = "another" }, "have the label another"},
+		"no token":      {func(v map[string]string) { v["--token"] = "another" }, "has the label another"},
 		"no key":        {func(v map[string]string) { v["--key"] = "another" }, "no key pair with this label"},
 		"a wrong PIN":   {func(v map[string]string) { v["--pin-file"] = wrong }, "the PIN is not the user's"},
 		"an open PIN":   {func(v map[string]string) { v["--pin-file"] = loose }, "chmod 600"},

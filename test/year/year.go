@@ -96,13 +96,13 @@ func (f *fleet) options(dir string) servertest.Options {
 	}}
 }
 
-// chapters are the year in order. A long time is several: what is kept is kept
-// between two.
+// chapters are the year in order. A long time is several, of thirty lives of a
+// certificate: what is kept is kept between two.
 func (f *fleet) chapters() (list []func()) {
 	then := func(act func()) { list = append(list, act) }
 	days := func(span time.Duration) {
-		for ; span > 0; span -= 10 * day {
-			part := min(span, 10*day)
+		for ; span > 0; span -= 30 * f.plan.Life {
+			part := min(span, 30*f.plan.Life)
 			then(func() { f.days(part) })
 		}
 	}

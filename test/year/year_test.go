@@ -11,9 +11,9 @@ import (
 // suite lives a long one, with certificates of eight hours.
 func TestAYearLosesNoDevice(t *testing.T) {
 	t.Parallel()
-	plan := year.Plan{Devices: 20, Life: 7 * 24 * time.Hour, Span: 120 * 24 * time.Hour, Dir: t.TempDir(), Chapters: 10}
+	plan := year.Plan{Devices: 12, Life: 7 * 24 * time.Hour, Span: 120 * 24 * time.Hour, Dir: t.TempDir(), Chapters: 7}
 	if testing.Short() {
-		plan.Devices = 10
+		plan.Devices = 6
 	}
 	parts := 1
 	for !year.Live(t, plan) {

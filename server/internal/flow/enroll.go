@@ -222,7 +222,7 @@ func (f *Flow) Poll(ctx context.Context, source, requestID, id string, body []by
 // checkPoll makes sure that a poll comes from the key of the request with this id,
 // and through no other server.
 func (f *Flow) checkPoll(id, deviceID string, csr, body []byte) error {
-	req, err := certs.ParseRequest(csr, deviceID)
+	req, err := certs.ParseProvenRequest(csr, deviceID) // by the poll's signature, next
 	if err != nil {
 		return err
 	}
@@ -268,7 +268,7 @@ func (f *Flow) checkPollBy(id string, pub crypto.PublicKey, body []byte) error {
 // issue signs the certificate, then records it, lets the device in and ends the
 // rivals, in one transaction that checks again that it may.
 func (f *Flow) issue(ctx context.Context, source, requestID string, e *enroll.Enrollment) (*enroll.Enrollment, error) {
-	req, err := certs.ParseRequest(e.CSR, e.DeviceID)
+	req, err := certs.ParseProvenRequest(e.CSR, e.DeviceID) // by the poll that led here
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func TestWhatNGINXDoesNotTakeIsUndone(t *testing.T) {
 		calls string
 	}{
 		{"refuses", "unknown directive", "-t -q\n"},
-		{"dead", "invalid PID", "-t -q\n-s reload\n"},
+		{"dead", "NGINX does not run; start it", "-t -q\n-s reload\n"},
 		{"deaf", "another certificate", "-t -q\n-s reload\n-t -q\n-s reload\n"},
 	} {
 		t.Run(c.how, func(t *testing.T) {

@@ -35,6 +35,9 @@ func (p Program) run(ctx context.Context, args ...string) error {
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Run(); err != nil {
 		text := strings.TrimSpace(said.String())
+		if args[0] == "-s" && strings.Contains(text, "invalid PID number") {
+			text += "\nNGINX does not run; start it (systemctl start nginx), then try again"
+		}
 		return fmt.Errorf("%s %s: %w\n%s", p.Path, strings.Join(args, " "), err, text[max(0, len(text)-4000):])
 	}
 	return nil
