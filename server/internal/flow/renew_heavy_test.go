@@ -141,7 +141,7 @@ func newBench(t *testing.T, url string) *bench {
 	must(err)
 	b := &bench{t: t}
 	b.Flow = New(Parts{DB: d, Log: slog.New(slog.DiscardHandler), Ring: ring, PKI: pki.New(d, ring, "fleet.test"), Policy: policy.New(d),
-		Settings: Settings{MaxPending: 100, CertificateLife: 8 * time.Hour, BatchWindow: 3 * time.Millisecond, BatchSize: 256}})
+		Settings: Settings{MaxPending: 100, ReviewTTL: time.Hour, CertificateLife: 8 * time.Hour, BatchWindow: 3 * time.Millisecond, BatchSize: 256}})
 	request, err := CeremonyRequest(ctx, d, b.pki, authz.System("test"), "Test")
 	must(err)
 	owner, err := ceremony.NewOwner(t.TempDir())
