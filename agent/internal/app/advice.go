@@ -153,7 +153,7 @@ var codeAdvices = map[protocol.Code]string{
 	protocol.CodeIdentityMismatch:   "the certificate is of another device; sentinel-agent unenroll, and enroll anew. With a certificate of another authority, give --device-id the device's name in it",
 	protocol.CodeRecoveryLate:       "the certificate expired too long ago; join again under another --device-id: sentinel-agent unenroll, then sentinel-agent enroll with a new token",
 	protocol.CodeRenewalInvalid:     "the agent makes another request later; if that is refused too, ask an operator",
-	protocol.CodeRenewalConflict:    "wait a day, until the server has dropped the other request; the agent goes on by itself then",
+	protocol.CodeRenewalConflict:    "wait; the agent makes another request by itself, or goes on when the server has dropped the other one, within a day",
 	protocol.CodeRenewalEarly:       "wait; the agent asks again by itself",
 	protocol.CodeRateLimited:        "wait a little, then try again",
 	protocol.CodeNotReady:           "wait a little, then try again",

@@ -143,6 +143,10 @@ func (r *Renewer) refused(ctx context.Context, err error) (time.Duration, error)
 		return r.startAfresh(ctx, code(c), refusal.Problem.Error(), afreshRecovery)
 	case final[c]:
 		return r.startAfresh(ctx, code(c), refusal.Problem.Error(), afresh)
+	case c == protocol.CodeRenewalConflict && s.Enrolled.Renewal != nil && r.Now().Sub(s.Enrolled.Renewal.At).Abs() > onItsWay:
+		// Its id or key belongs to a request of before, as on a disk that was put back:
+		// the same one is refused for ever, and nothing stands against another.
+		return r.startAfresh(ctx, code(c), refusal.Problem.Error(), failFirst)
 	}
 	r.Log.WarnContext(ctx, "the request for a certificate is refused for now", "code", string(c))
 	r.tell(code(c))

@@ -121,6 +121,26 @@ func TestWhatClosesTheWayBackEndsIt(t *testing.T) {
 	}
 }
 
+// AGT-13: a disk that was put back may hold a request that the server knows as another
+// one. It is sent again while a copy of it may be under way, and then another is made.
+func TestARequestThatBelongsToAnotherIsGivenUp(t *testing.T) {
+	t.Parallel()
+	d := expired(t)
+	d.office.refuse = &link.RefusalError{Status: 409, Problem: protocol.Problem{Code: protocol.CodeRenewalConflict}}
+	start := d.now
+	for len(slices.Compact(slices.Clone(d.office.asked))) < 2 {
+		if d.live(1); d.now.Sub(start) > 6*time.Hour {
+			t.Fatalf("within %v it asked %v", d.now.Sub(start), d.office.asked)
+		}
+	}
+	if len(d.office.asked) < 3 {
+		t.Errorf("the first request was given up at once: %v", d.office.asked)
+	}
+	if e := d.kept(); e.Closed != nil {
+		t.Errorf("kept %+v", e)
+	}
+}
+
 func TestAReviewThatRejectsIsAskedForAgainAfterADay(t *testing.T) {
 	t.Parallel()
 	d := expired(t)

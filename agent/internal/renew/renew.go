@@ -26,6 +26,7 @@ const (
 	pollLeast      = 2 * time.Minute // a person decides
 	afresh         = 6 * time.Hour   // after a request that came to nothing
 	afreshRecovery = 24 * time.Hour
+	onItsWay       = 2 * requestTimeout // a copy of a request may be under way for as long, and be the other one
 	pending        = "renewal-pending"
 	hintEvery      = 15 * time.Minute // a server that says "renew" all the time is heard this often
 	startShare     = 60               // of a life: devices whose certificates are short start closer together

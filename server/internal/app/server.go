@@ -194,6 +194,10 @@ func (c *Core) ServerCertificate() *pki.ServerCertificate {
 // Ready is closed once every listener serves.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
+// devicesFirst is how long after a start what people use is made, if nobody asks for
+// it sooner: it is most of a start's work.
+const devicesFirst = 300 * time.Millisecond
+
 // Run serves until ctx ends or a part fails, and stops the parts in reverse
 // order: listeners first, so that what they began is finished.
 func (s *Server) Run(ctx context.Context) error {
@@ -231,6 +235,11 @@ func (s *Server) Run(ctx context.Context) error {
 		{Name: "revocation lists", Run: s.keepLists},
 		{Name: "revocation by another authority", Run: s.watchExternal},
 		{Name: "what people use", Run: func(ctx context.Context) error {
+			select { // devices that wait for the server come first; who asks for it sooner has it made sooner
+			case <-time.After(devicesFirst):
+			case <-ctx.Done():
+				return nil
+			}
 			if _, err := s.people(); err != nil {
 				return err
 			}
