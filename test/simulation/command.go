@@ -176,7 +176,7 @@ func (w *World) tamper(a *agent, body []byte) []byte {
 // forge makes a command that no device may do.
 func (w *World) forge(a *agent) (protocol.CommandDelivery, bool) {
 	node := w.server.node
-	if node == nil {
+	if node == nil || a.saw.EnrollmentID == "" { // it left while the answer was on its way
 		return protocol.CommandDelivery{}, false
 	}
 	s, err := node.Statement()
