@@ -26,8 +26,9 @@ type Standing struct {
 func Standings(ctx context.Context, tx db.Tx, ids ...string) (map[string]*Standing, error) {
 	var rows []Standing
 	sel := tx.NewSelect().TableExpr("device_counters AS c").
-		ColumnExpr("c.device_id, c.enrollment_id, c.fingerprint, c.next_fingerprint, c.next_until, c.gate, d.sensitive").
-		Join("JOIN devices AS d ON d.device_id = c.device_id").
+		ColumnExpr("c.device_id, c.enrollment_id, c.fingerprint, c.next_fingerprint, c.next_until, c.gate").
+		// Not joined: PostgreSQL would read all of a table that it has no statistics of.
+		ColumnExpr("(SELECT d.sensitive FROM devices AS d WHERE d.device_id = c.device_id) AS sensitive").
 		Where("c.device_id IN (?)", bun.List(ids)).OrderExpr("c.device_id")
 	if tx.On == db.PostgreSQL {
 		// State and hold are changed with the counter's row first, so that it stands

@@ -109,13 +109,13 @@ func (b *batcher[I, O]) run(ctx context.Context) error {
 	defer stores.Wait()
 	var held []waiting[I, O] // second messages of a device, for the next batch
 	for {
-		batch, rest, ok := b.gather(ctx, held)
-		held = rest
-		if len(batch) > 0 {
-			b.writers <- struct{}{}
+		g := &gathering[I, O]{size: b.size, seen: map[string]bool{}}
+		ok := b.gather(ctx, g, held)
+		held = g.rest
+		if len(g.batch) > 0 {
 			stores.Go(func() {
 				defer func() { <-b.writers }()
-				b.finish(context.WithoutCancel(ctx), batch)
+				b.finish(context.WithoutCancel(ctx), g.batch)
 			})
 		}
 		if !ok && len(held) == 0 {
@@ -124,42 +124,61 @@ func (b *batcher[I, O]) run(ctx context.Context) error {
 	}
 }
 
-// gather waits for a first message, then for more until the window is over, the
-// batch is full, or ctx ends (ok is false then).
-func (b *batcher[I, O]) gather(ctx context.Context, held []waiting[I, O]) (batch, rest []waiting[I, O], ok bool) {
-	seen := map[string]bool{}
-	add := func(w waiting[I, O]) {
-		if seen[w.device] {
-			rest = append(rest, w)
-			return
-		}
-		seen[w.device] = true
-		batch = append(batch, w)
+// gathering is a batch that grows.
+type gathering[I, O any] struct {
+	size        int
+	seen        map[string]bool // devices
+	batch, rest []waiting[I, O]
+}
+
+func (g *gathering[I, O]) add(w waiting[I, O]) {
+	if g.seen[w.device] {
+		g.rest = append(g.rest, w)
+		return
 	}
+	g.seen[w.device] = true
+	g.batch = append(g.batch, w)
+}
+
+func (g *gathering[I, O]) full() bool { return len(g.batch) >= g.size || len(g.rest) >= g.size }
+
+// gather waits for a first message, then for more until the window is over and one of
+// the writers is free, which it takes: a batch that has to wait grows meanwhile. It is
+// false when ctx ended.
+func (b *batcher[I, O]) gather(ctx context.Context, g *gathering[I, O], held []waiting[I, O]) bool {
 	for _, w := range held {
-		add(w)
+		g.add(w)
 	}
-	if len(batch) == 0 {
+	if len(g.batch) == 0 {
 		select {
 		case w := <-b.in:
-			add(w)
+			g.add(w)
 		case <-ctx.Done():
-			return nil, nil, false
+			return false
 		}
 	}
-	over := time.NewTimer(b.window)
-	defer over.Stop()
-	for len(batch) < b.size && len(rest) < b.size {
+	window := time.NewTimer(b.window)
+	defer window.Stop()
+	over, writers, done := window.C, chan struct{}(nil), ctx.Done()
+	for {
+		in := b.in
+		if g.full() || done == nil {
+			in = nil
+		}
+		if in == nil {
+			writers = b.writers
+		}
 		select {
-		case w := <-b.in:
-			add(w)
-		case <-over.C:
-			return batch, rest, true
-		case <-ctx.Done():
-			return batch, rest, false
+		case w := <-in:
+			g.add(w)
+		case <-over:
+			writers = b.writers
+		case <-done:
+			done = nil
+		case writers <- struct{}{}:
+			return done != nil
 		}
 	}
-	return batch, rest, true
 }
 
 func (b *batcher[I, O]) finish(ctx context.Context, batch []waiting[I, O]) {

@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,6 +75,41 @@ func TestADeviceHasAtMostTwoHeartbeatsOnTheirWay(t *testing.T) {
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A batch that waits for a writer grows meanwhile: behind a slow database few large
+// ones follow, not many small ones.
+func TestABatchThatWaitsGrows(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		release, sizes := make(chan struct{}), make(chan int, 10)
+		b := newBatcher(time.Millisecond, 4, 1, beat.device, func(_ context.Context, batch []beat) []outcome {
+			sizes <- len(batch)
+			<-release
+			return make([]outcome, len(batch))
+		})
+		ended := make(chan error, 1)
+		go func() { ended <- b.run(ctx) }()
+		for _, id := range []string{"edge-1", "edge-2", "edge-3", "edge-4", "edge-5", "edge-6"} {
+			go func() { _, _ = b.do(ctx, beat{Beat: device.Beat{DeviceID: id}}) }()
+			time.Sleep(time.Second) // of the bubble: the window is over
+			synctest.Wait()
+		}
+		stop() // what was handed in is stored
+		close(release)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		close(sizes)
+		var got []int
+		for n := range sizes {
+			got = append(got, n)
+		}
+		if want := []int{1, 4}; !slices.Equal(got, want) {
+			t.Errorf("batches of %v, want %v: the sixth finds it full", got, want)
 		}
 	})
 }

@@ -53,7 +53,7 @@ func (f *Flow) placeIdentity(ctx context.Context, tx db.Tx, r *renewal) (*identi
 		}
 		return known, nil
 	}
-	if m.certified[r.KeyDigest] {
+	if m.grounds.Given[0].Certified {
 		return nil, identity.ErrKeyUsed
 	}
 	if err := recoverable(ctx, tx, r.Request); err != nil {
@@ -132,15 +132,15 @@ func (f *Flow) settle(ctx context.Context, who audit.Actor, r *identity.Request)
 		if err := recoverable(ctx, tx, r); err != nil {
 			return err
 		}
-		issuing, err := pki.Issuing(ctx, tx)
+		grounds, err := pki.Ground(ctx, tx, tx.At(), pki.Wish{DeviceID: r.DeviceID})
 		if err != nil {
 			return err
 		}
-		if !slices.Contains(issuing, cert.AuthorityID) {
+		if !slices.Contains(grounds.Issuing, cert.AuthorityID) {
 			return errAuthority
 		}
-		if err := pki.MayIssue(ctx, tx); err != nil {
-			return err
+		if grounds.Stopped != nil {
+			return grounds.Stopped
 		}
 		until := identity.FirstUseUntil(tx.At(), cert.NotAfter)
 		if err := identity.Settle(ctx, tx, r.ID, cert.Fingerprint, until); err != nil {

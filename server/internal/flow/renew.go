@@ -158,16 +158,9 @@ func (f *Flow) recordIn(ctx context.Context, tx db.Tx, batch []*renewal, results
 	if err != nil {
 		return err
 	}
-	stopped := pki.MayIssue(ctx, tx)
-	if stopped != nil && !errors.Is(stopped, pki.ErrStopped) {
-		return stopped
-	}
 	var fresh []int
 	for i, r := range batch {
-		results[i].got, results[i].err = m.judge(r, f.settings, tx.Now)
-		if results[i].got == nil && results[i].err == nil {
-			results[i].err = stopped
-		}
+		results[i].got, results[i].err = m.judge(r, m.grounds.Given[i], f.settings, tx.Now)
 		if results[i].got == nil && results[i].err == nil {
 			fresh = append(fresh, i)
 		}
@@ -222,15 +215,13 @@ func givenEntry(r *identity.Request, cert *pki.Issued) audit.Entry {
 type meeting struct {
 	standings  map[string]*device.Standing  // by device_id
 	byID, open map[string]*identity.Request // by id, by device_id
-	given      map[string]pki.Given         // by device_id
-	certified  map[string]bool              // key digests
-	issuing    []string                     // ids of authorities
+	grounds    pki.Grounds                  // one of what was given a renewal
 }
 
 func (f *Flow) meet(ctx context.Context, tx db.Tx, batch []*renewal) (m meeting, err error) {
-	ids, devices, keys := make([]string, len(batch)), make([]string, len(batch)), make([]string, len(batch))
+	ids, devices, wishes := make([]string, len(batch)), make([]string, len(batch)), make([]pki.Wish, len(batch))
 	for i, r := range batch {
-		ids[i], devices[i], keys[i] = r.ID, r.DeviceID, r.KeyDigest
+		ids[i], devices[i], wishes[i] = r.ID, r.DeviceID, pki.Wish{DeviceID: r.DeviceID, KeyDigest: r.KeyDigest}
 	}
 	if m.standings, err = device.Standings(ctx, tx, devices...); err != nil {
 		return m, err
@@ -238,18 +229,12 @@ func (f *Flow) meet(ctx context.Context, tx db.Tx, batch []*renewal) (m meeting,
 	if m.byID, m.open, err = identity.Meet(ctx, tx, ids, devices); err != nil {
 		return m, err
 	}
-	if m.given, err = pki.GivenSince(ctx, tx, devices, tx.At().Add(-identity.Pace(f.settings.CertificateLife))); err != nil {
-		return m, err
-	}
-	if m.certified, err = pki.Certified(ctx, tx, keys...); err != nil {
-		return m, err
-	}
-	m.issuing, err = pki.Issuing(ctx, tx)
+	m.grounds, err = pki.Ground(ctx, tx, tx.At().Add(-identity.Pace(f.settings.CertificateLife)), wishes...)
 	return m, err
 }
 
 // judge says what is to become of a renewal: nothing and nil lets it be issued.
-func (m *meeting) judge(r *renewal, s Settings, now time.Time) (*renewed, error) {
+func (m *meeting) judge(r *renewal, given pki.Given, s Settings, now time.Time) (*renewed, error) {
 	standing := m.standings[r.DeviceID]
 	if err := device.May(standing, r.enrollmentID, r.SignedBy); err != nil {
 		return nil, err
@@ -261,10 +246,10 @@ func (m *meeting) judge(r *renewal, s Settings, now time.Time) (*renewed, error)
 		waits := known.State == identity.Pending || known.State == identity.Approved
 		return &renewed{Request: known, review: waits}, nil
 	}
-	if m.certified[r.KeyDigest] {
+	if given.Certified {
 		return nil, identity.ErrKeyUsed
 	}
-	if given := m.given[r.DeviceID]; given.Count > 0 {
+	if given.Count > 0 {
 		if err := identity.Often(given.Count, given.First.Time(), now, identity.Pace(s.CertificateLife)); err != nil {
 			return nil, err
 		}
@@ -272,10 +257,10 @@ func (m *meeting) judge(r *renewal, s Settings, now time.Time) (*renewed, error)
 	if identity.NeedsReview(r.Kind, s.ReviewRotations, standing.Sensitive) {
 		return &renewed{Request: r.Request, review: true}, nil
 	}
-	if !slices.Contains(m.issuing, r.cert.AuthorityID) {
+	if !slices.Contains(m.grounds.Issuing, r.cert.AuthorityID) {
 		return nil, errAuthority
 	}
-	return nil, nil
+	return nil, m.grounds.Stopped
 }
 
 // readRenewal reads a renewal or recovery of a device and verifies both of its

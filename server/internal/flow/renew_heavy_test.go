@@ -36,8 +36,9 @@ import (
 )
 
 const (
-	rounds   = 5
-	perRound = 1000
+	// Many short rounds: the machine's speed wanders within seconds.
+	rounds   = 21
+	perRound = 250
 	inFlight = 64
 
 	// tripwire is above the goal by what two signatures of the envelope and the second
@@ -63,13 +64,13 @@ func compare(t *testing.T, b *bench) {
 	t.Helper()
 	var ratios, wall, letIn []float64
 	for range rounds {
-		renewal, renewalWall := b.measure(perRound, b.renewals(perRound))
-		bare, bareWall := b.measure(perRound, b.bares(perRound))
-		ratios = append(ratios, float64(renewal+mtls)/float64(bare+mtls))
-		wall = append(wall, float64(renewalWall)/float64(bareWall))
-		enrollment, enrollmentWall := b.measure(perRound/4, b.enrollments(perRound/4))
-		letIn = append(letIn, float64(enrollment+2*mtls)/float64(time.Microsecond))
-		t.Logf("renewal %v CPU (%v wall), bare %v CPU (%v wall), enrollment %v CPU (%v wall)", renewal, renewalWall, bare, bareWall, enrollment, enrollmentWall)
+		renewal := b.measure(perRound, b.renewals(perRound))
+		bare := b.measure(perRound, b.bares(perRound))
+		ratios = append(ratios, float64(renewal.cpu()+mtls)/float64(bare.cpu()+mtls))
+		wall = append(wall, float64(renewal.wall)/float64(bare.wall))
+		enrollment := b.measure(perRound/4, b.enrollments(perRound/4))
+		letIn = append(letIn, float64(enrollment.cpu()+2*mtls)/float64(time.Microsecond))
+		t.Logf("renewal %v, bare %v, enrollment %v", renewal, bare, enrollment)
 	}
 	slices.Sort(letIn)
 	slices.Sort(ratios)
@@ -81,8 +82,17 @@ func compare(t *testing.T, b *bench) {
 	}
 }
 
+// cost is what one of something took.
+type cost struct{ process, database, wall time.Duration }
+
+func (c cost) cpu() time.Duration { return c.process + c.database }
+
+func (c cost) String() string {
+	return fmt.Sprintf("%d + %d µs CPU (%d µs wall)", c.process.Microseconds(), c.database.Microseconds(), c.wall.Microseconds())
+}
+
 // measure does something n times: what one took of this process and the database, and of time.
-func (b *bench) measure(n int, act func(i int)) (cpu, wall time.Duration) {
+func (b *bench) measure(n int, act func(i int)) cost {
 	runtime.GC() // what preparing left behind is not part of it
 	before, began := b.used(), time.Now()
 	var next atomic.Int64
@@ -95,19 +105,20 @@ func (b *bench) measure(n int, act func(i int)) (cpu, wall time.Duration) {
 		})
 	}
 	all.Wait()
-	return (b.used() - before) / time.Duration(n), time.Since(began) / time.Duration(n)
+	after, d := b.used(), time.Duration(n)
+	return cost{process: (after.process - before.process) / d, database: (after.database - before.database) / d, wall: time.Since(began) / d}
 }
 
-func (b *bench) used() time.Duration {
+func (b *bench) used() (c cost) {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		panic(err)
 	}
-	total := time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	c.process = time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	if b.database != 0 {
-		total += cputime.Of(b.database)
+		c.database = cputime.Of(b.database)
 	}
-	return total
+	return c
 }
 
 type bench struct {

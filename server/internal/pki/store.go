@@ -99,48 +99,9 @@ func move(ctx context.Context, tx db.Tx, id string, from, to State) error {
 		Where("id = ? AND state = ?", id, from).Exec(ctx))
 }
 
-// Issuing says which of the authorities issue at this moment of the transaction.
-func Issuing(ctx context.Context, tx db.Tx) (ids []string, err error) {
-	err = tx.NewSelect().Model((*authorityRow)(nil)).Column("id").Where("state = ?", Active).Scan(ctx, &ids)
-	return ids, err
-}
-
 func insertCertificates(ctx context.Context, tx db.Tx, list []*Certificate) error {
 	_, err := tx.NewInsert().Model(&list).Exec(ctx)
 	return err
-}
-
-// Given is how many certificates a device was given since a time, and when the
-// first of these was.
-type Given struct {
-	DeviceID string    `bun:"device_id"`
-	Count    int       `bun:"count"`
-	First    db.Micros `bun:"first"`
-}
-
-// GivenSince counts the certificates that devices were given since a time, by
-// device_id.
-func GivenSince(ctx context.Context, tx db.Tx, deviceIDs []string, since db.Micros) (map[string]Given, error) {
-	var rows []Given
-	err := tx.NewSelect().Model((*Certificate)(nil)).ColumnExpr("device_id, COUNT(*) AS count, MIN(issued_at) AS first").
-		Where("device_id IN (?) AND issued_at > ?", bun.List(deviceIDs), since).Group("device_id").Scan(ctx, &rows)
-	given := make(map[string]Given, len(rows))
-	for _, r := range rows {
-		given[r.DeviceID] = r
-	}
-	return given, err
-}
-
-// Certified says which of the keys were certified before, for whomever.
-func Certified(ctx context.Context, tx db.Tx, keyDigests ...string) (map[string]bool, error) {
-	var found []string
-	err := tx.NewSelect().Model((*Certificate)(nil)).Column("key_digest").
-		Where("key_digest IN (?) AND key_digest <> ''", bun.List(keyDigests)).Scan(ctx, &found)
-	certified := make(map[string]bool, len(found))
-	for _, k := range found {
-		certified[k] = true
-	}
-	return certified, err
 }
 
 // Get reads a certificate by its fingerprint, or db.ErrNotFound.
