@@ -49,6 +49,9 @@ func (s *Server) watchExternal(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
+	if err := s.recallExternal(ctx); err != nil { // before any list is believed
+		return err
+	}
 	return s.External.Run(ctx, func(ctx context.Context, err error) {
 		if err != nil {
 			s.Log.ErrorContext(ctx, "what another authority says of revocation could not be had and is asked for again", "error", err)
@@ -61,6 +64,7 @@ func (s *Server) watchExternal(ctx context.Context) error {
 // authority revoked.
 func (c *Core) ExternalRound(ctx context.Context) {
 	x := c.External
+	c.round(ctx, "what is remembered of another authority's lists", c.rememberExternal)
 	if now := c.DB.Now(); now.Sub(x.looked).Abs() >= c.Config.RevocationInterval {
 		x.looked = now
 		c.round(ctx, "certificates of another authority", c.lookAtExternal)
@@ -71,6 +75,29 @@ func (c *Core) ExternalRound(ctx context.Context) {
 			c.Log.ErrorContext(ctx, "a certificate that its authority revoked could not be written down and is tried again", "error", err)
 		}
 	}
+}
+
+// recallExternal tells the checker what this node knew before it started, and what
+// others know.
+func (c *Core) recallExternal(ctx context.Context) error {
+	m, err := revocation.Remembered(ctx, c.DB.Read())
+	if err == nil {
+		c.External.Recall(m)
+	}
+	return err
+}
+
+// rememberExternal writes down how far the lists have come.
+func (c *Core) rememberExternal(ctx context.Context) error {
+	m, err := revocation.Remembered(ctx, c.DB.Read())
+	if err != nil {
+		return err
+	}
+	c.External.Recall(m)
+	if c.External.News(m).Empty() {
+		return nil
+	}
+	return c.DB.Write(ctx, c.External.Remember)
 }
 
 const externalPage = 500

@@ -289,26 +289,43 @@ func TestOnlyRightCertificatesOpenAReview(t *testing.T) {
 	x.unchanged(before, "a certificate that is not right")
 }
 
-// REV-02, REV-11: without a list that holds nobody is let in, and readiness says so.
+// REV-02, REV-11: without a list that holds nobody is let in, and readiness says so. One
+// that is older than what was in place before a restart does not hold.
 func TestWithoutAListNobodyIsLetIn(t *testing.T) {
 	t.Parallel()
-	x := newExternal(t, "sqlite:", nil)
-	x.letIn("edge-1")
-	if err := os.WriteFile(x.list, []byte("broken"), 0o600); err != nil {
-		t.Fatal(err)
+	for name, fault := range map[string]func(x *external, first []byte) []byte{
+		"broken": func(*external, []byte) []byte { return []byte("broken") },
+		"older": func(x *external, first []byte) []byte {
+			x.publish(t)
+			eventually(t, "the second list is remembered", func() bool { return x.Count("outside_lists", "number = ?", "2") == 1 })
+			return first
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			x := newExternal(t, "sqlite:", nil)
+			x.letIn("edge-1")
+			first, err := os.ReadFile(x.list)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(x.list, fault(x, first), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			x.Server = x.Again()
+			d, _ := x.comes("edge-2")
+			if p, err := d.Beat(); err != nil || p == nil || p.Code != protocol.CodeRevocationUnknown {
+				t.Errorf("%+v %v", p, err)
+			}
+			if a := x.send(x.caller(nil, nil), call{method: "GET", path: "/api/health/ready"}); a.status != 503 {
+				t.Errorf("ready: %d %s", a.status, a.body)
+			}
+			x.publish(t)
+			eventually(t, "it is ready again", func() bool {
+				return x.send(x.caller(nil, nil), call{method: "GET", path: "/api/health/ready"}).status == 200
+			})
+		})
 	}
-	x.Server = x.Again() // it knows nothing of before
-	d, _ := x.comes("edge-2")
-	if p, err := d.Beat(); err != nil || p == nil || p.Code != protocol.CodeRevocationUnknown {
-		t.Errorf("%+v %v", p, err)
-	}
-	if a := x.send(x.caller(nil, nil), call{method: "GET", path: "/api/health/ready"}); a.status != 503 {
-		t.Errorf("ready: %d %s", a.status, a.body)
-	}
-	x.publish(t)
-	eventually(t, "it is ready again", func() bool {
-		return x.send(x.caller(nil, nil), call{method: "GET", path: "/api/health/ready"}).status == 200
-	})
 }
 
 // The answers of heartbeats wait for no list and no responder.

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/extca/extcatest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/revocation"
 )
@@ -328,4 +330,102 @@ func TestTheFirstResponderThatCanBeAskedIsAsked(t *testing.T) {
 	if len(w.fetched) != 1 || w.fetched[0].URL != "http://ocsp.test/own" || w.fetched[0].Chosen {
 		t.Errorf("asked %+v", w.fetched)
 	}
+}
+
+// REV-02: a restart, or another node, believes no older list that is in date still, and
+// no authority that was revoked.
+func TestWhatWasKnownOutlivesARestart(t *testing.T) {
+	t.Parallel()
+	dbtest.Both(t, func(t *testing.T, url string) {
+		d, err := db.Open(t.Context(), db.Options{URL: url, Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = d.Close() }()
+		root := extcatest.NewRoot(t, "Root", now, nil)
+		issuing, other := root.Sub(t, "Issuing", now, nil), root.Sub(t, "Another", now, nil)
+		chainOf := func(ca *extcatest.CA) []*x509.Certificate {
+			return []*x509.Certificate{ca.Issue(t, "edge-1", extcatest.Key(t).Public(), now, nil), ca.Certificate, root.Certificate}
+		}
+		chain, fallen := chainOf(issuing), chainOf(other)
+		dir := t.TempDir()
+		files := []string{filepath.Join(dir, "issuing.crl"), filepath.Join(dir, "other.crl"), filepath.Join(dir, "root.crl")}
+		put := func(number int64, at time.Time, revoked ...*x509.Certificate) {
+			t.Helper()
+			for i, data := range [][]byte{issuing.CRL(t, number, at, now.Add(time.Hour)), other.CRL(t, 1, now, now.Add(time.Hour)), root.CRL(t, number, at, now.Add(time.Hour), revoked...)} {
+				if err := os.WriteFile(files[i], data, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		// start is a node that comes up and knows what the others wrote down.
+		start := func() *revocation.Checker {
+			t.Helper()
+			c := revocation.New(revocation.Settings{Lists: files, Every: time.Minute}, []*x509.Certificate{issuing.Certificate, other.Certificate}, []*x509.Certificate{root.Certificate}, nil, func() time.Time { return now })
+			m, err := revocation.Remembered(t.Context(), d.Read())
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Recall(m)
+			return c
+		}
+		remember := func(c *revocation.Checker) {
+			t.Helper()
+			if err := d.Write(t.Context(), c.Remember); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := start()
+		put(20, now, other.Certificate)
+		if err := c.Round(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Standing(fallen); !errors.Is(err, revocation.ErrRevoked) {
+			t.Errorf("the other authority: %v", err)
+		}
+		remember(c)
+		m, err := revocation.Remembered(t.Context(), d.Read())
+		if err != nil || len(m.Marks) != 3 || len(m.Fallen) != 1 || !c.News(m).Empty() {
+			t.Fatalf("remembered %+v, %v", m, err)
+		}
+
+		c = start()
+		if err := c.Standing(fallen); !errors.Is(err, revocation.ErrRevoked) {
+			t.Errorf("the other authority after a restart: %v", err)
+		}
+		for name, act := range map[string]func(){
+			"a lower number": func() { put(9, now.Add(time.Second)) },
+			"an earlier day": func() { put(21, now.Add(-time.Second)) },
+		} {
+			act()
+			if err := c.Round(t.Context()); err == nil {
+				t.Errorf("%s was believed after a restart", name)
+			}
+			if err := c.Standing(chain); !errors.Is(err, revocation.ErrUnknown) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		put(21, now)
+		if err := c.Round(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := c.Standing(chain); err != nil {
+			t.Errorf("the next list: %v", err)
+		}
+		if err := c.Standing(fallen); !errors.Is(err, revocation.ErrRevoked) {
+			t.Errorf("the other authority, which the next list has no more: %v", err)
+		}
+
+		// A node that is behind puts no mark back.
+		late := start()
+		remember(c)
+		put(20, now)
+		if err := late.Round(t.Context()); err != nil { // it has not heard
+			t.Error(err)
+		}
+		remember(late)
+		if err := start().Round(t.Context()); err == nil {
+			t.Error("a node that was behind made room for an older list")
+		}
+	})
 }

@@ -94,7 +94,7 @@ type source struct {
 	list   *List
 	at     time.Time       // when that was read
 	err    error           // why it could not be read since
-	newest map[string]mark // by authority: a list of another one does not make room for an older list
+	newest map[string]mark // by authorityID: a list of another one does not make room for an older list
 }
 
 // tracked is a certificate that is asked about.
@@ -398,13 +398,13 @@ func (c *Checker) readSource(ctx context.Context, i int) error {
 	list, err := c.readList(ctx, c.settings.Lists[i], now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil && !list.follows(s.newest[authority(list.Issuer)]) {
+	if err == nil && !list.follows(s.newest[authorityID(list.Issuer)]) {
 		err = fmt.Errorf("%w: it is older than the one in place", ErrList)
 	}
 	if s.err = err; err != nil {
 		return fmt.Errorf("revocation list %d: %w", i+1, err)
 	}
-	s.list, s.at, s.newest[authority(list.Issuer)] = list, now, mark{list.Number, list.ThisUpdate}
+	s.list, s.at, s.newest[authorityID(list.Issuer)] = list, now, mark{list.Number, list.ThisUpdate}
 	return nil
 }
 

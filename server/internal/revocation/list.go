@@ -126,10 +126,10 @@ func inDate(c *x509.Certificate, now time.Time) bool {
 	return !now.Before(c.NotBefore) && !now.After(c.NotAfter)
 }
 
-// authority is what makes an authority the same one: its name and key. It may be
-// certified anew, and have several certificates for a while.
-func authority(c *x509.Certificate) string {
-	return string(c.RawSubject) + string(c.RawSubjectPublicKeyInfo)
+// authorityID is a digest of what makes an authority the same one: its name and key. It
+// may be certified anew, and have several certificates for a while.
+func authorityID(c *x509.Certificate) string {
+	return digest(string(c.RawSubject) + string(c.RawSubjectPublicKeyInfo))
 }
 
 func sameAuthority(a, b *x509.Certificate) bool {
