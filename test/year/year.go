@@ -217,12 +217,20 @@ func (f *fleet) days(span time.Duration) {
 	f.server.Round()
 }
 
-// renew sends a request again as an agent does when the server is overloaded, which
-// on a busy machine it may be.
+// unheard reports whether an agent asks again: the server is overloaded, which on a busy
+// machine it may be, or gave the connection up before its answer was heard.
+func unheard(problem *protocol.Problem, err error) bool {
+	return problem != nil && problem.Code == protocol.CodeNotReady || err != nil
+}
+
+// tries is how often an unheard device asks.
+const tries = 10
+
+// renew sends a request, and the same again while it is not heard.
 func (f *fleet) renew(d *device) error {
 	w := d.Wish(false)
 	answer, problem, err := d.SendWish(w)
-	for tries := 1; problem != nil && problem.Code == protocol.CodeNotReady && tries < 10; tries++ {
+	for n := 1; unheard(problem, err) && n < tries; n++ {
 		answer, problem, err = d.SendWish(w)
 	}
 	if problem != nil || err != nil || answer.State != protocol.EnrollIssued {
@@ -237,7 +245,7 @@ func (f *fleet) renew(d *device) error {
 
 func (f *fleet) beat(d *device) error {
 	problem, err := d.Beat()
-	for tries := 1; problem != nil && problem.Code == protocol.CodeNotReady && tries < 10; tries++ {
+	for n := 1; unheard(problem, err) && n < tries; n++ {
 		problem, err = d.Beat() // with the next counter: the one before may have been stored
 	}
 	if problem != nil || err != nil {
