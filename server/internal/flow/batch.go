@@ -165,7 +165,7 @@ func (b *batcher[I, O]) gather(ctx context.Context, g *gathering[I, O], held []w
 		if g.full() || done == nil {
 			in = nil
 		}
-		if in == nil {
+		if in == nil { // nothing more to wait for
 			writers = b.writers
 		}
 		select {

@@ -18,18 +18,11 @@ func TestTheGroundsOfACertificate(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(w *office) {
 		w.founded()
-		record := func(id string) string {
-			w.Helper()
-			c, err := w.IssueDevice(id, "e1", newKey(t), w.now, time.Hour)
-			w.must(err)
-			w.must(w.d.Write(w.Context(), func(ctx context.Context, tx db.Tx) error { return pki.Record(ctx, tx, c) }))
-			return c.KeyDigest
-		}
-		record("edge-1")
+		w.record("edge-1")
 		w.now = noon.Add(time.Minute)
-		record("edge-1")
-		known := record("edge-1")
-		record("edge-2")
+		w.record("edge-1")
+		known := w.record("edge-1").KeyDigest
+		w.record("edge-2")
 		ground := func() (g pki.Grounds) {
 			w.Helper()
 			w.must(w.d.Write(w.Context(), func(ctx context.Context, tx db.Tx) (err error) {

@@ -82,14 +82,7 @@ func TestARevokedDevicesCertificatesAreAllRevokedOnce(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(w *office) {
 		w.founded()
-		record := func(id string) string {
-			w.Helper()
-			c, err := w.IssueDevice(id, "e1", newKey(t), w.now, time.Hour)
-			w.must(err)
-			w.must(w.d.Write(w.Context(), func(ctx context.Context, tx db.Tx) error { return pki.Record(ctx, tx, c) }))
-			return c.Fingerprint
-		}
-		first, second, other := record("edge-1"), record("edge-1"), record("edge-2")
+		first, second, other := w.record("edge-1").Fingerprint, w.record("edge-1").Fingerprint, w.record("edge-2").Fingerprint
 		revoke := func(reason string) {
 			w.Helper()
 			w.must(w.d.Write(w.Context(), func(ctx context.Context, tx db.Tx) error { return pki.Revoke(ctx, tx, "edge-1", reason) }))

@@ -65,6 +65,15 @@ func (w *office) node(secret, domain string) *pki.Service {
 	return pki.New(w.d, ring, domain)
 }
 
+// record issues a device's certificate and stores it.
+func (w *office) record(id string) *pki.Issued {
+	w.Helper()
+	c, err := w.IssueDevice(id, "e1", newKey(w.T), w.now, time.Hour)
+	w.must(err)
+	w.must(w.d.Write(w.Context(), func(ctx context.Context, tx db.Tx) error { return pki.Record(ctx, tx, c) }))
+	return c
+}
+
 func (w *office) must(err error) {
 	w.Helper()
 	if err != nil {
