@@ -152,7 +152,7 @@ func (d *DB) openPostgreSQL(dsn string, maxConns int) error {
 	}
 	// No named prepared statements, so that a pooler in transaction mode may stand
 	// between; and nothing described first, which costs another round trip for every
-	// text that is not known yet, and most hold their values.
+	// text that is not known yet, and most hold their values. See Tx.Rows.
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	pool := stdlib.OpenDB(*config)
 	pool.SetMaxOpenConns(maxConns)

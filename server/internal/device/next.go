@@ -2,7 +2,6 @@ package device
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 
 	"github.com/uptrace/bun"
@@ -82,7 +81,7 @@ const (
 // SetNext gives devices, each once, their next certificates. Whoever calls it holds
 // their standings.
 func SetNext(ctx context.Context, tx db.Tx, list []Next) error {
-	var res sql.Result
+	var changed int64
 	var err error
 	if tx.On == db.SQLite {
 		rows := make([][3]any, len(list))
@@ -93,18 +92,18 @@ func SetNext(ctx context.Context, tx db.Tx, list []Next) error {
 		if jsonErr != nil {
 			return jsonErr
 		}
-		res, err = tx.Tx.Tx.ExecContext(ctx, setNextSQLite, string(data))
+		changed, err = tx.Changed(ctx, setNextSQLite, string(data))
 	} else {
 		ids, fingerprints, until := make([]string, len(list)), make([]string, len(list)), make([]int64, len(list))
 		for i, n := range list {
 			ids[i], fingerprints[i], until[i] = n.DeviceID, n.Fingerprint, n.Until.Int()
 		}
-		res, err = tx.Tx.Tx.ExecContext(ctx, setNextPostgreSQL, ids, fingerprints, until)
+		changed, err = tx.Changed(ctx, setNextPostgreSQL, ids, fingerprints, until)
 	}
 	if err != nil {
 		return err
 	}
-	if n, err := res.RowsAffected(); err != nil || int(n) != len(list) {
+	if int(changed) != len(list) {
 		return db.ErrConflict
 	}
 	return nil
