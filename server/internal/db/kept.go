@@ -32,7 +32,12 @@ func (d *DB) Keep(ctx context.Context, query string) error {
 
 // described has pgx ask once what a text's parameters are, and send them as PostgreSQL
 // keeps them: of a text that never changes, for whose lists that is much less work.
-var described any = pgx.QueryExecModeCacheDescribe
+func (tx Tx) described(args []any) []any {
+	if tx.On != PostgreSQL {
+		return args
+	}
+	return append([]any{pgx.QueryExecModeCacheDescribe}, args...)
+}
 
 // Rows runs a query whose text is always the same, compiled before if it was kept.
 func (tx Tx) Rows(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
@@ -41,19 +46,13 @@ func (tx Tx) Rows(ctx context.Context, query string, args ...any) (*sql.Rows, er
 			return tx.Tx.Tx.StmtContext(ctx, s).QueryContext(ctx, args...) //nolint:sqlclosecheck // the transaction closes it
 		}
 	}
-	if tx.On == PostgreSQL {
-		args = append([]any{described}, args...)
-	}
-	return tx.Tx.Tx.QueryContext(ctx, query, args...)
+	return tx.Tx.Tx.QueryContext(ctx, query, tx.described(args)...)
 }
 
 // Changed runs a statement whose text is always the same, and says how many rows it
 // changed.
 func (tx Tx) Changed(ctx context.Context, query string, args ...any) (int64, error) {
-	if tx.On == PostgreSQL {
-		args = append([]any{described}, args...)
-	}
-	res, err := tx.Tx.Tx.ExecContext(ctx, query, args...)
+	res, err := tx.Tx.Tx.ExecContext(ctx, query, tx.described(args)...)
 	if err != nil {
 		return 0, err
 	}

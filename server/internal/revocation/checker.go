@@ -91,6 +91,7 @@ type Checker struct {
 
 // source is where a list comes from, with the last one that was good.
 type source struct {
+	id     string // digest of where it is: an address may hold a password
 	list   *List
 	at     time.Time       // when that was read
 	err    error           // why it could not be read since
@@ -109,8 +110,8 @@ type tracked struct {
 func New(s Settings, issuers, above []*x509.Certificate, fetch Fetch, now func() time.Time) *Checker {
 	c := &Checker{settings: s, issuers: issuers, all: append(slices.Clone(issuers), above...), fetch: fetch, now: now, wake: make(chan struct{}, 1),
 		tracked: map[string]*tracked{}, gone: map[string]int{}, fallen: map[string]int{}, found: map[string]string{}}
-	for range s.Lists {
-		c.sources = append(c.sources, &source{newest: map[string]mark{}})
+	for _, from := range s.Lists {
+		c.sources = append(c.sources, &source{id: digest(from), newest: map[string]mark{}})
 	}
 	return c
 }

@@ -19,7 +19,7 @@ type Memory struct {
 
 // Mark is how far the lists of one authority had come at one source.
 type Mark struct {
-	Source     string    `bun:"source,pk"`    // SHA-256 of where it is, lower-case hex: an address may hold a password
+	Source     string    `bun:"source,pk"`    // SHA-256 of where it is, lower-case hex
 	Authority  string    `bun:"authority,pk"` // SHA-256 of its name and key, lower-case hex
 	Number     string    `bun:"number"`       // decimal; empty when the list has none (RFC 5280 section 5.2.3)
 	ThisUpdate db.Micros `bun:"this_update"`
@@ -50,8 +50,6 @@ func (m mark) behind(other mark) bool {
 	return m.number.Cmp(other.number) == 0 && m.thisUpdate.Before(other.thisUpdate)
 }
 
-func sourceID(from string) string { return digest(from) }
-
 func digest(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])
@@ -62,8 +60,8 @@ func (c *Checker) Recall(m Memory) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, remembered := range m.Marks {
-		for i, s := range c.sources {
-			if sourceID(c.settings.Lists[i]) != remembered.Source {
+		for _, s := range c.sources {
+			if s.id != remembered.Source {
 				continue
 			}
 			if at := remembered.mark(); s.newest[remembered.Authority].behind(at) {
@@ -92,14 +90,13 @@ func (c *Checker) News(m Memory) (news Memory) {
 	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	for i, s := range c.sources {
+	for _, s := range c.sources {
 		for authority, at := range s.newest {
-			source := sourceID(c.settings.Lists[i])
-			before, known := marks[place{source, authority}]
+			before, known := marks[place{s.id, authority}]
 			if known && !before.behind(at) {
 				continue
 			}
-			mark := Mark{Source: source, Authority: authority, ThisUpdate: db.At(at.thisUpdate)}
+			mark := Mark{Source: s.id, Authority: authority, ThisUpdate: db.At(at.thisUpdate)}
 			if at.number != nil {
 				mark.Number = at.number.String()
 			}
