@@ -114,7 +114,12 @@ func TestPersonsCountAndNotAccounts(t *testing.T) {
 		if state, err := w.cast(r, vote(r, "bob-1", true)); err != nil || state != Approved || w.state(r) != Approved {
 			w.Fatalf("the second: %s, %v", state, err)
 		}
-		if who, err := Approver(w.Context(), w.d.Read(), r.ID); err != nil || !strings.Contains(who, "alice") || !strings.Contains(who, "bob") {
+		other := w.place(1, "carol")
+		if state, err := w.cast(other, vote(other, "bob-1", true)); err != nil || state != Approved {
+			w.Fatalf("another: %s, %v", state, err)
+		}
+		who, err := Approvers(w.Context(), w.d.Read(), []string{r.ID, other.ID, "unknown"})
+		if err != nil || len(who) != 2 || who[r.ID] != "alice, bob" || who[other.ID] != "bob" {
 			w.Errorf("approved by %q, %v", who, err)
 		}
 	})
@@ -128,7 +133,7 @@ func TestARejectionIsFinal(t *testing.T) {
 		if state, err := w.cast(r, vote(r, "bob-1", false)); err != nil || state != Rejected {
 			w.Fatalf("%s, %v", state, err)
 		}
-		if who, err := Approver(w.Context(), w.d.Read(), r.ID); err != nil || who != "alice" {
+		if who, err := Approvers(w.Context(), w.d.Read(), []string{r.ID}); err != nil || who[r.ID] != "alice" {
 			w.Errorf("whoever rejected is named as approver: %q, %v", who, err)
 		}
 		err := w.d.Write(w.Context(), func(ctx context.Context, tx db.Tx) error { _, err := Execute(ctx, tx, r.ID, everyone); return err })

@@ -3,7 +3,6 @@ package approval
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/uptrace/bun"
 
@@ -150,10 +149,18 @@ func VoidAll(ctx context.Context, tx db.Tx) error {
 	return err
 }
 
-// Approver names who approved a request, for display: the persons, joined.
-func Approver(ctx context.Context, q bun.IDB, id string) (string, error) {
-	var persons []string
-	err := q.NewSelect().Model((*voteRow)(nil)).Column("person").Where("approval_id = ? AND approve AND struck_at = 0", id).
-		OrderExpr("at, person").Scan(ctx, &persons)
-	return strings.Join(persons, ", "), err
+// Approvers names who approved requests, for display: the persons, joined, by the
+// request's id.
+func Approvers(ctx context.Context, q bun.IDB, ids []string) (map[string]string, error) {
+	var rows []voteRow
+	err := q.NewSelect().Model(&rows).Column("approval_id", "person").Where("approval_id IN (?) AND approve AND struck_at = 0", bun.List(ids)).
+		OrderExpr("at, person").Scan(ctx)
+	names := make(map[string]string, len(ids))
+	for _, v := range rows {
+		if names[v.ApprovalID] != "" {
+			v.Person = names[v.ApprovalID] + ", " + v.Person
+		}
+		names[v.ApprovalID] = v.Person
+	}
+	return names, err
 }

@@ -259,6 +259,17 @@ func ResultOf(ctx context.Context, q bun.IDB, deviceID string) (*Result, error) 
 	return r, err
 }
 
+// Results reads what became of the last evidence of devices, by device_id.
+func Results(ctx context.Context, q bun.IDB, ids []string) (map[string]*Result, error) {
+	var rows []Result
+	err := q.NewSelect().Model(&rows).Where("device_id IN (?)", bun.List(ids)).Scan(ctx)
+	byDevice := make(map[string]*Result, len(rows))
+	for i := range rows {
+		byDevice[rows[i].DeviceID] = &rows[i]
+	}
+	return byDevice, err
+}
+
 // Baseline is a stored baseline.
 type Baseline struct {
 	bun.BaseModel `bun:"table:attestation_baselines"`

@@ -2,7 +2,6 @@ package device
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/uptrace/bun"
 
@@ -72,49 +71,34 @@ type Next struct {
 	Until       db.Micros
 }
 
-const (
-	setNext           = "UPDATE device_counters AS c SET next_fingerprint = n.fingerprint, next_until = n.until FROM "
-	setNextPostgreSQL = setNext + "unnest($1::text[], $2::text[], $3::bigint[]) AS n (device_id, fingerprint, until) WHERE c.device_id = n.device_id"
-	setNextSQLite     = setNext + "(SELECT value->>0 AS device_id, value->>1 AS fingerprint, value->>2 AS until FROM json_each(?1)) AS n WHERE c.device_id = n.device_id"
-)
+var setNext = db.NewListed("UPDATE device_counters AS c SET next_fingerprint = l.fingerprint, next_until = l.until FROM %s WHERE c.device_id = l.device_id",
+	db.Text("device_id"), db.Text("fingerprint"), db.Int("until"))
 
 // SetNext gives devices, each once, their next certificates. Whoever calls it holds
 // their standings.
 func SetNext(ctx context.Context, tx db.Tx, list []Next) error {
-	var changed int64
-	var err error
-	if tx.On == db.SQLite {
-		rows := make([][3]any, len(list))
-		for i, n := range list {
-			rows[i] = [3]any{n.DeviceID, n.Fingerprint, n.Until.Int()}
-		}
-		data, jsonErr := json.Marshal(rows)
-		if jsonErr != nil {
-			return jsonErr
-		}
-		changed, err = tx.Changed(ctx, setNextSQLite, string(data))
-	} else {
-		ids, fingerprints, until := make([]string, len(list)), make([]string, len(list)), make([]int64, len(list))
-		for i, n := range list {
-			ids[i], fingerprints[i], until[i] = n.DeviceID, n.Fingerprint, n.Until.Int()
-		}
-		changed, err = tx.Changed(ctx, setNextPostgreSQL, ids, fingerprints, until)
+	ids, fingerprints, until := make(db.Texts, len(list)), make(db.Texts, len(list)), make(db.Ints, len(list))
+	for i, n := range list {
+		ids[i], fingerprints[i], until[i] = n.DeviceID, n.Fingerprint, n.Until.Int()
 	}
-	if err != nil {
-		return err
-	}
-	if int(changed) != len(list) {
-		return db.ErrConflict
-	}
-	return nil
+	return setNext.All(ctx, tx, ids, fingerprints, until)
 }
 
-// ForgetNext ends that a next certificate waits, after its first use or when it
-// is void.
+// ForgetNext ends that a next certificate waits, when it is void.
 func ForgetNext(ctx context.Context, tx db.Tx, deviceID, fingerprint string) error {
-	_, err := tx.NewUpdate().Model((*Counter)(nil)).Set("next_fingerprint = ''").Set("next_until = 0").
-		Where("device_id = ? AND next_fingerprint = ?", deviceID, fingerprint).Exec(ctx)
+	_, err := forgetting(tx).Where("device_id = ? AND next_fingerprint = ?", deviceID, fingerprint).Exec(ctx)
 	return err
+}
+
+// ForgetUsed ends that the next certificates of devices wait: Raise just made them the
+// current ones.
+func ForgetUsed(ctx context.Context, tx db.Tx, ids []string) error {
+	_, err := forgetting(tx).Where("device_id IN (?) AND next_fingerprint = fingerprint", bun.List(ids)).Exec(ctx)
+	return err
+}
+
+func forgetting(tx db.Tx) *bun.UpdateQuery {
+	return tx.NewUpdate().Model((*Counter)(nil)).Set("next_fingerprint = ''").Set("next_until = 0")
 }
 
 // ForgetAllNext ends every next certificate, after a restore, and says which they
@@ -123,12 +107,13 @@ func ForgetAllNext(ctx context.Context, tx db.Tx) (fingerprints []string, err er
 	if err := tx.NewSelect().Model((*Counter)(nil)).Column("next_fingerprint").Where("next_fingerprint <> ''").Scan(ctx, &fingerprints); err != nil {
 		return nil, err
 	}
-	_, err = tx.NewUpdate().Model((*Counter)(nil)).Set("next_fingerprint = ''").Set("next_until = 0").
-		Where("next_fingerprint <> ''").Exec(ctx)
+	_, err = forgetting(tx).Where("next_fingerprint <> ''").Exec(ctx)
 	return fingerprints, err
 }
 
-// SetKeyCode stores the code of the key that a device goes by now.
-func SetKeyCode(ctx context.Context, tx db.Tx, deviceID, code string) error {
-	return db.One(tx.NewUpdate().Model((*Device)(nil)).Set("key_code = ?", code).Where("device_id = ?", deviceID).Exec(ctx))
+var setKeyCodes = db.NewListed("UPDATE devices AS d SET key_code = l.code FROM %s WHERE d.device_id = l.device_id", db.Text("device_id"), db.Text("code"))
+
+// SetKeyCodes stores the codes of the keys that devices, each once, go by now.
+func SetKeyCodes(ctx context.Context, tx db.Tx, ids, codes []string) error {
+	return setKeyCodes.All(ctx, tx, db.Texts(ids), db.Texts(codes))
 }

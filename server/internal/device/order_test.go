@@ -64,7 +64,7 @@ func TestActsAndHeartbeatsLockInOneOrder(t *testing.T) {
 				})
 			}()
 			waits(t, d, <-pid)
-			err := device.SetSaid(ctx, tx, name, "digest", device.Said{AgentVersion: "1.0.0"})
+			err := device.SetSaid(ctx, tx, device.Telling{DeviceID: name, Digest: "digest", Said: device.Said{AgentVersion: "1.0.0"}})
 			if deadlocked(err) {
 				t.Errorf("%s: a deadlock with an act: %v", name, err)
 				return context.Canceled // not a second time

@@ -51,6 +51,20 @@ func Get(ctx context.Context, q bun.IDB, id string) (*Device, error) {
 	return d, err
 }
 
+// Going is what a device's trust rests on, here: where it stands, what it says of its
+// own trust, and the certificate that it goes by.
+type Going struct {
+	Device
+	Fingerprint string `bun:"fingerprint"`
+}
+
+// GoingBy reads those of the devices that exist, in the order of their ids.
+func GoingBy(ctx context.Context, q bun.IDB, ids []string) (list []Going, err error) {
+	err = q.NewSelect().TableExpr("devices AS d").ColumnExpr("d.device_id, d.enrollment_id, d.state, d.state_reason, d.held_reason, d.first_use, c.fingerprint").Join("JOIN device_counters AS c ON c.device_id = d.device_id").
+		Where("d.device_id IN (?)", bun.List(ids)).OrderExpr("d.device_id").Scan(ctx, &list)
+	return list, err
+}
+
 // GetCounter reads a device's counter, or ErrUnknown.
 func GetCounter(ctx context.Context, q bun.IDB, id string) (*Counter, error) {
 	c := new(Counter)
@@ -98,15 +112,24 @@ func NotRevoked(ctx context.Context, q bun.IDB, ids []string) (list []string, er
 
 // Labels reads a device's labels.
 func Labels(ctx context.Context, q bun.IDB, id string) (map[string]string, error) {
+	all, err := LabelsOf(ctx, q, []string{id})
+	return all[id], err
+}
+
+// LabelsOf reads the labels of devices, by device_id.
+func LabelsOf(ctx context.Context, q bun.IDB, ids []string) (map[string]map[string]string, error) {
 	var rows []labelRow
-	if err := q.NewSelect().Model(&rows).Where("device_id = ?", id).Scan(ctx); err != nil {
+	if err := q.NewSelect().Model(&rows).Where("device_id IN (?)", bun.List(ids)).Scan(ctx); err != nil {
 		return nil, err
 	}
-	m := make(map[string]string, len(rows))
-	for _, r := range rows {
-		m[r.Key] = r.Value
+	all := make(map[string]map[string]string, len(ids))
+	for _, id := range ids {
+		all[id] = map[string]string{}
 	}
-	return m, nil
+	for _, r := range rows {
+		all[r.DeviceID][r.Key] = r.Value
+	}
+	return all, nil
 }
 
 // setState moves a device that is as d says, and its gate with it.
@@ -154,23 +177,42 @@ type Said struct {
 	Facts         map[string]string // nil: unchanged
 }
 
-// SetSaid stores what changed, with the digest that tells the next change.
-func SetSaid(ctx context.Context, tx db.Tx, id, digest string, s Said) error {
-	up := tx.NewUpdate().Model((*Device)(nil)).
-		Set("agent_version = ?", s.AgentVersion).Set("policy_version = ?", s.PolicyVersion).
-		Set("root_version = ?", s.RootVersion).Set("first_use = ?", s.FirstUse).
-		Where("device_id = ?", id)
-	if s.Facts != nil {
-		facts, err := json.Marshal(s.Facts)
-		if err != nil {
-			return err
+// Telling is a device with what it says, and the digest that tells the next change.
+type Telling struct {
+	DeviceID string
+	Digest   string
+	Said     Said
+}
+
+var (
+	setSaid = db.NewListed(`UPDATE devices AS d SET agent_version = l.agent_version, policy_version = l.policy_version, root_version = l.root_version,
+  first_use = (l.first_use = 1), facts = CASE WHEN l.facts = '' THEN d.facts ELSE l.facts END FROM %s WHERE d.device_id = l.device_id`,
+		db.Text("device_id"), db.Text("agent_version"), db.Int("policy_version"), db.Int("root_version"), db.Int("first_use"), db.Text("facts"))
+	setDigest = db.NewListed("UPDATE device_counters AS c SET said = l.said FROM %s WHERE c.device_id = l.device_id", db.Text("device_id"), db.Text("said"))
+)
+
+// SetSaid stores what devices, each once, say of themselves.
+func SetSaid(ctx context.Context, tx db.Tx, list ...Telling) error {
+	n := len(list)
+	ids, digests, agents, facts := make(db.Texts, n), make(db.Texts, n), make(db.Texts, n), make(db.Texts, n)
+	policies, roots, firstUses := make(db.Ints, n), make(db.Ints, n), make(db.Ints, n)
+	for i, t := range list {
+		ids[i], digests[i], agents[i], policies[i], roots[i] = t.DeviceID, t.Digest, t.Said.AgentVersion, t.Said.PolicyVersion, t.Said.RootVersion
+		if t.Said.FirstUse {
+			firstUses[i] = 1
 		}
-		up = up.Set("facts = ?", string(facts))
+		if t.Said.Facts != nil {
+			data, err := json.Marshal(t.Said.Facts)
+			if err != nil {
+				return err
+			}
+			facts[i] = string(data)
+		}
 	}
-	if err := db.One(up.Exec(ctx)); err != nil {
+	if err := setSaid.All(ctx, tx, ids, agents, policies, roots, firstUses, facts); err != nil {
 		return err
 	}
-	return db.One(tx.NewUpdate().Model((*Counter)(nil)).Set("said = ?", digest).Where("device_id = ?", id).Exec(ctx))
+	return setDigest.All(ctx, tx, ids, digests)
 }
 
 // Addressed is a device as a command names it.

@@ -145,6 +145,13 @@ func Get(ctx context.Context, q bun.IDB, id string) (*Enrollment, error) {
 	return e, err
 }
 
+// Reviews reads those of the enrollments that people decided about: their ids and the
+// ids of what was asked.
+func Reviews(ctx context.Context, q bun.IDB, ids []string) (list []Enrollment, err error) {
+	err = q.NewSelect().Model(&list).Column("id", "approval_id").Where("id IN (?) AND approval_id <> ''", bun.List(ids)).Scan(ctx)
+	return list, err
+}
+
 // ByKey reads the newest enrollment that rests on a certificate of this key, or
 // ErrUnknown.
 func ByKey(ctx context.Context, q bun.IDB, keyDigest string) (*Enrollment, error) {

@@ -147,11 +147,7 @@ func (f *Flow) Evidence(ctx context.Context, source, requestID string, id certs.
 // judged writes down a result that is another than before, and decides anew about the
 // device.
 func (f *Flow) judged(ctx context.Context, tx db.Tx, who audit.Actor, r *attestation.Result, changed bool) error {
-	d, err := device.Get(ctx, tx, r.DeviceID)
-	if err != nil {
-		return err
-	}
-	if err := retrust(ctx, tx, d); err != nil || !changed {
+	if err := retrust(ctx, tx, r.DeviceID); err != nil || !changed {
 		return err
 	}
 	codes := make([]string, 0, len(r.Reasons()))
@@ -167,49 +163,8 @@ func policyOf(ctx context.Context, q bun.IDB, deviceID string) (policy attestati
 	if policy, err = attestation.CurrentPolicy(ctx, q); err != nil {
 		return policy, nil, err
 	}
-	mine, err = baselinesOf(ctx, q, deviceID)
-	return policy, mine, err
-}
-
-// baselinesOf lists the baselines of a device. Labels are read only where one asks for
-// them.
-func baselinesOf(ctx context.Context, q bun.IDB, deviceID string) ([]attestation.Baseline, error) {
-	all, err := attestation.Actives(ctx, q)
-	if err != nil || len(all) == 0 {
-		return nil, err
-	}
-	labels, err := device.Labels(ctx, q, deviceID)
-	if err != nil {
-		return nil, err
-	}
-	return attestation.Covering(all, labels), nil
-}
-
-// attested is what is known of a device by its TPM. now is the time of the decision.
-func attested(ctx context.Context, q bun.IDB, deviceID, keyDigest string, now time.Time) (trust.Attestation, error) {
-	mine, err := baselinesOf(ctx, q, deviceID)
-	if err != nil {
-		return trust.Attestation{}, err
-	}
-	var a trust.Attestation
-	for i := range mine {
-		a.Expected = a.Expected || mine[i].InForce(now)
-	}
-	r, err := attestation.ResultOf(ctx, q, deviceID)
-	if errors.Is(err, attestation.ErrNone) {
-		return a, nil
-	}
-	if err != nil {
-		return a, err
-	}
-	a.Verdict, a.Baseline, a.HardwareBound, a.OtherKey = r.Verdict, r.Baseline, r.HardwareBound, r.KeyDigest != keyDigest
-	a.At, a.Until = r.ProvenAt.Time(), r.ValidUntil.Time()
-	var texts []string
-	for _, reason := range r.Reasons() {
-		texts = append(texts, reason.Text)
-	}
-	a.Why = strings.Join(texts, "; ")
-	return a, nil
+	all, err := baselinesOf(ctx, q, []string{deviceID})
+	return policy, all[deviceID], err
 }
 
 // Rejudge decides again about devices that were last decided about before the baselines
@@ -238,11 +193,7 @@ func (f *Flow) Rejudge(ctx context.Context) error {
 func (f *Flow) rejudge(ctx context.Context, tx db.Tx, deviceID string) error {
 	r, err := attestation.ResultOf(ctx, tx, deviceID)
 	if errors.Is(err, attestation.ErrNone) {
-		d, err := device.Get(ctx, tx, deviceID)
-		if err != nil {
-			return err
-		}
-		return retrust(ctx, tx, d)
+		return retrust(ctx, tx, deviceID)
 	}
 	if err != nil {
 		return err

@@ -342,11 +342,18 @@ func (f *Flow) letIn(ctx context.Context, tx db.Tx, who audit.Actor, e *enroll.E
 		return err
 	}
 	// What a verdict rests on was written just now: nothing of it needs to be read.
-	facts, err := factsOf(ctx, tx, d, e, &cert.Certificate, tx.Now)
+	reviewers := map[string]string{}
+	if e.ApprovalID != "" {
+		if reviewers, err = approval.Approvers(ctx, tx, []string{e.ApprovalID}); err != nil {
+			return err
+		}
+	}
+	attested, err := attestations(ctx, tx, []string{d.DeviceID})
 	if err != nil {
 		return err
 	}
-	if err := trust.Put(ctx, tx, d.DeviceID, trust.Decide(facts, tx.Now)); err != nil {
+	facts := factsOf(d, reviewers[e.ApprovalID], &cert.Certificate, attested[d.DeviceID].facts(cert.KeyDigest, tx.Now))
+	if err := trust.Put(ctx, tx, trust.Decided{DeviceID: d.DeviceID, Decision: trust.Decide(facts, tx.Now)}); err != nil {
 		return err
 	}
 	action := audit.CertIssue

@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/uptrace/bun"
-
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/admin"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/attestation"
@@ -15,11 +13,9 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
-	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
-	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/trust"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
@@ -102,42 +98,4 @@ func New(p Parts) *Flow {
 	f.beats = newBatcher(window, size, atOnce, beat.device, f.store)
 	f.renewals = newBatcher(window, size, atOnce, (*renewal).device, f.record)
 	return f
-}
-
-// retrust decides anew about a device, in the transaction that changed a fact.
-func retrust(ctx context.Context, tx db.Tx, d *device.Device) error {
-	facts, err := facts(ctx, tx, d, tx.Now)
-	if err != nil {
-		return err
-	}
-	return trust.Put(ctx, tx, d.DeviceID, trust.Decide(facts, tx.Now))
-}
-
-func facts(ctx context.Context, q bun.IDB, d *device.Device, now time.Time) (trust.Facts, error) {
-	e, err := enroll.Get(ctx, q, d.EnrollmentID)
-	if err != nil {
-		return trust.Facts{}, err
-	}
-	c, err := device.GetCounter(ctx, q, d.DeviceID)
-	if err != nil {
-		return trust.Facts{}, err
-	}
-	cert, err := pki.Get(ctx, q, c.Fingerprint)
-	if err != nil {
-		return trust.Facts{}, err
-	}
-	return factsOf(ctx, q, d, e, &cert, now)
-}
-
-// factsOf is what is known of a device by what is stored about it.
-func factsOf(ctx context.Context, q bun.IDB, d *device.Device, e *enroll.Enrollment, cert *pki.Certificate, now time.Time) (f trust.Facts, err error) {
-	f = trust.Facts{State: string(d.State), StateReason: d.StateReason, HeldReason: d.HeldReason, FirstUse: d.FirstUse}
-	f.NotBefore, f.NotAfter, f.Revoked = cert.NotBefore.Time(), cert.NotAfter.Time(), cert.RevokedAt != 0
-	if e.ApprovalID != "" {
-		if f.ReviewedBy, err = approval.Approver(ctx, q, e.ApprovalID); err != nil {
-			return f, err
-		}
-	}
-	f.Attestation, err = attested(ctx, q, d.DeviceID, cert.KeyDigest, now)
-	return f, err
 }

@@ -158,6 +158,7 @@ func (f *Flow) raise(ctx context.Context, batch []beat, outcomes []outcome) (ref
 		}
 		failpoint.Here("heartbeat.before-commit")
 		var rest []device.Beat
+		var n news
 		for i, b := range batch {
 			r, ok := accepted[b.DeviceID]
 			if !ok {
@@ -165,19 +166,14 @@ func (f *Flow) raise(ctx context.Context, batch []beat, outcomes []outcome) (ref
 				continue
 			}
 			outcomes[i] = outcome{got: r.Pending}
-			if r.First {
-				if err := supersede(ctx, tx, b.DeviceID, b.Fingerprint); err != nil {
-					return err
-				}
-				first = true
-				failpoint.Here("first-use.before-commit")
-			}
-			if r.Said == b.Said && b.said.Facts == nil {
-				continue
-			}
-			if err := f.update(ctx, tx, b, r.Said); err != nil {
-				return err
-			}
+			n.add(b, r)
+		}
+		first = len(n.used) > 0
+		if err := n.store(ctx, tx); err != nil {
+			return err
+		}
+		if first {
+			failpoint.Here("first-use.before-commit")
 		}
 		if len(rest) == 0 {
 			return nil
@@ -195,20 +191,43 @@ func (f *Flow) raise(ctx context.Context, batch []beat, outcomes []outcome) (ref
 	return refusals, in, err
 }
 
-// update stores what a device says of itself. Whether it trusted on first use
-// is a fact of its trust.
-func (f *Flow) update(ctx context.Context, tx db.Tx, b beat, before string) error {
-	if err := device.SetSaid(ctx, tx, b.DeviceID, b.Said, b.said); err != nil {
-		return err
+// news is what the accepted beats of a batch change besides their counters. After a
+// rotation or a new bundle that is something of every device, so it is stored for all of
+// them at once.
+type news struct {
+	used, fingerprints []string         // devices that use their next certificates for the first time
+	told               []device.Telling // what devices say of themselves and did not before
+	judge              []string         // devices of which a fact of their trust changed
+}
+
+func (n *news) add(b beat, r device.Raised) {
+	if r.First {
+		n.used, n.fingerprints = append(n.used, b.DeviceID), append(n.fingerprints, b.Fingerprint)
 	}
-	if b.Said == before {
-		return nil
+	says := r.Said != b.Said // whether it trusted on first use is a fact of its trust
+	if says || b.said.Facts != nil {
+		n.told = append(n.told, device.Telling{DeviceID: b.DeviceID, Digest: b.Said, Said: b.said})
 	}
-	d, err := device.Get(ctx, tx, b.DeviceID)
-	if err != nil {
-		return err
+	if r.First || says {
+		n.judge = append(n.judge, b.DeviceID)
 	}
-	return retrust(ctx, tx, d)
+}
+
+func (n *news) store(ctx context.Context, tx db.Tx) error {
+	if len(n.used) > 0 {
+		if err := supersede(ctx, tx, n.used, n.fingerprints); err != nil {
+			return err
+		}
+	}
+	if len(n.told) > 0 {
+		if err := device.SetSaid(ctx, tx, n.told...); err != nil {
+			return err
+		}
+	}
+	if len(n.judge) > 0 {
+		return retrust(ctx, tx, n.judge...)
+	}
+	return nil
 }
 
 // refused does what a refusal asks for besides the answer.
@@ -234,7 +253,7 @@ func (f *Flow) hold(ctx context.Context, b beat, cause error) error {
 		if err != nil {
 			return err
 		}
-		if err := retrust(ctx, tx, d); err != nil {
+		if err := retrust(ctx, tx, d.DeviceID); err != nil {
 			return err
 		}
 		return audit.Write(ctx, tx, audit.Actor{Kind: audit.System, ID: "heartbeat"},

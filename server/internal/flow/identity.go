@@ -197,34 +197,37 @@ func end(ctx context.Context, tx db.Tx, r *identity.Request, to identity.State, 
 	return pki.End(ctx, tx, certificate, r.Fingerprint)
 }
 
-// supersede makes a certificate that was used for the first time the device's
-// only one, in the transaction that accepted its use.
-func supersede(ctx context.Context, tx db.Tx, deviceID, fingerprint string) error {
-	if err := device.ForgetNext(ctx, tx, deviceID, fingerprint); err != nil {
+// supersede makes certificates that were used for the first time the only ones of
+// their devices, in the transaction that accepted their use. What is decided about the
+// devices now is the caller's to ask for.
+func supersede(ctx context.Context, tx db.Tx, devices, fingerprints []string) error {
+	if err := device.ForgetUsed(ctx, tx, devices); err != nil {
 		return err
 	}
-	ended, err := pki.Keep(ctx, tx, deviceID, fingerprint)
+	ended, err := pki.Keep(ctx, tx, devices, fingerprints)
 	if err != nil {
 		return err
 	}
-	code, err := identity.FirstUsed(ctx, tx, deviceID, fingerprint)
+	codeOf, err := identity.FirstUsed(ctx, tx, devices, fingerprints)
 	if err != nil {
 		return err
 	}
-	if code != "" {
-		if err := device.SetKeyCode(ctx, tx, deviceID, code); err != nil {
+	var renewed, codes []string
+	acts := make([]audit.Act, len(devices))
+	for i, id := range devices {
+		if code := codeOf[id]; code != "" {
+			renewed, codes = append(renewed, id), append(codes, code)
+		}
+		slices.Sort(ended[id])
+		acts[i] = audit.Act{Actor: audit.Actor{Kind: audit.Device, ID: id}, Entry: audit.Entry{Action: audit.CertSupersede, ObjectKind: "device", ObjectID: id,
+			Details: map[string]string{"fingerprint": fingerprints[i], "superseded": strings.Join(ended[id], " ")}}}
+	}
+	if len(renewed) > 0 {
+		if err := device.SetKeyCodes(ctx, tx, renewed, codes); err != nil {
 			return err
 		}
 	}
-	d, err := device.Get(ctx, tx, deviceID)
-	if err != nil {
-		return err
-	}
-	if err := retrust(ctx, tx, d); err != nil {
-		return err
-	}
-	return audit.Write(ctx, tx, audit.Actor{Kind: audit.Device, ID: deviceID}, audit.Entry{Action: audit.CertSupersede, ObjectKind: "device", ObjectID: deviceID,
-		Details: map[string]string{"fingerprint": fingerprint, "superseded": strings.Join(ended, " ")}})
+	return audit.WriteAll(ctx, tx, acts)
 }
 
 // mayStill makes sure that the device is one that may have another certificate:

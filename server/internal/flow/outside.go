@@ -404,11 +404,7 @@ func (f *Flow) RevokedElsewhere(ctx context.Context, fingerprint, reason string)
 		if err != nil || !changed {
 			return err
 		}
-		d, err := device.Get(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		if err := retrust(ctx, tx, d); err != nil {
+		if err := retrust(ctx, tx, id); err != nil {
 			return err
 		}
 		return audit.Write(ctx, tx, audit.Actor{Kind: audit.System, ID: "revocation"}, audit.Entry{Action: audit.CertRevoke, ObjectKind: "device", ObjectID: id, Reason: reason,

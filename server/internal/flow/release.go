@@ -165,7 +165,7 @@ func (f *Flow) openRelease(r *approval.Request, done string, change func(context
 			if err != nil {
 				return err
 			}
-			return retrust(ctx, tx, d)
+			return retrust(ctx, tx, d.DeviceID)
 		},
 	}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -135,6 +136,91 @@ func TestARenewalTakesEffectAtItsFirstUse(t *testing.T) {
 		if w.count("audit_entries", "action = ?", audit.CertRenew) != 1 || w.count("audit_entries", "action = ?", audit.CertSupersede) != 1 ||
 			w.count("identity_requests", "state = 'used'") != 1 {
 			w.Error("renewal and first use are not written down once each")
+		}
+	})
+}
+
+// ENR-13: after a rotation many devices use their next certificates in one batch. Each
+// ends its own, whatever else the batch brings.
+func TestFirstUsesInOneBatchEndEachDevicesOwn(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		var agents []*agent
+		for _, id := range []string{"edge-1", "edge-2", "edge-3", "told", "stale", "quiet"} {
+			agents = append(agents, w.enrolled(id))
+		}
+		old := map[string]string{}
+		for i, a := range agents {
+			h := a.heartbeat()
+			h.Facts = protocol.Facts{"os": "linux"}
+			w.must(a.send(h))
+			old[a.id] = a.identity.Fingerprint
+			if strings.HasPrefix(a.id, "edge-") {
+				agents[i] = a.renewed()
+			}
+		}
+		settings := standard
+		settings.BatchWindow, settings.BatchSize = time.Minute, len(agents) // it is full before its time is over
+		gathered := *w
+		gathered.Flow = w.flow(settings)
+		gathered.run()
+		var all sync.WaitGroup
+		begun := w.begun.Load()
+		for _, a := range agents {
+			h := a.heartbeat()
+			switch a.id {
+			case "edge-2": // another version, and a trust of another kind, with its first use
+				h.AgentVersion, h.FirstUse = "2.0.0", true
+			case "edge-3":
+				h.Facts = protocol.Facts{"os": "three"}
+			case "told":
+				h.AgentVersion, h.Facts = "3.0.0", protocol.Facts{"os": "told"}
+			case "stale":
+				h.Counter = 1
+			}
+			all.Go(func() {
+				_, err := gathered.Heartbeat(context.Background(), a.identity, h)
+				if want := map[bool]error{true: device.ErrStale}[a.id == "stale"]; !errors.Is(err, want) {
+					t.Errorf("%s: %v", a.id, err)
+				}
+			})
+		}
+		all.Wait()
+		if n := w.begun.Load() - begun; n != 1 {
+			t.Errorf("it took %d transactions", n)
+		}
+		for _, a := range agents {
+			d, err := device.Get(t.Context(), w.d.Read(), a.id)
+			w.must(err)
+			code, err := certs.KeyCode(a.key.Public())
+			w.must(err)
+			c, renewed := w.counter(a.id), a.identity.Fingerprint != old[a.id]
+			if c.Fingerprint != a.identity.Fingerprint || c.NextFingerprint != "" || c.NextUntil != 0 || d.KeyCode != code {
+				t.Errorf("%s goes by %+v, key %s", a.id, c, d.KeyCode)
+			}
+			if live := w.count("certificates", "device_id = ? AND revoked_at = 0", a.id); live != 1 ||
+				w.count("certificates", "fingerprint = ? AND revoked_reason = 'superseded'", old[a.id]) != map[bool]int{true: 1}[renewed] {
+				t.Errorf("%s has %d certificates in force", a.id, live)
+			}
+			if w.count("identity_requests", "device_id = ? AND state = 'used'", a.id) != map[bool]int{true: 1}[renewed] {
+				t.Errorf("%s: its request is not used, or is one that was never made", a.id)
+			}
+			var details []string
+			w.must(w.d.Read().NewSelect().Table("audit_entries").Column("details").Where("action = ? AND object_id = ?", audit.CertSupersede, a.id).Scan(t.Context(), &details))
+			if renewed && (len(details) != 1 || !strings.Contains(details[0], `"fingerprint":"`+a.identity.Fingerprint) || !strings.Contains(details[0], `"superseded":"`+old[a.id]+`"`)) || !renewed && len(details) > 0 {
+				t.Errorf("%s: written down as %q", a.id, details)
+			}
+			if until := w.verdict(a.id).HoldsUntil; !until.Equal(a.identity.NotAfter.Add(time.Second)) {
+				t.Errorf("%s: the verdict holds until %v", a.id, until)
+			}
+			want := map[string][3]string{"edge-2": {"2.0.0", `{"os":"linux"}`, "true"}, "edge-3": {"1.0.0", `{"os":"three"}`, "false"}, "told": {"3.0.0", `{"os":"told"}`, "false"}}[a.id]
+			if got := [3]string{d.AgentVersion, d.Facts, fmt.Sprint(d.FirstUse)}; want[0] != "" && got != want {
+				t.Errorf("%s says %q, want %q", a.id, got, want)
+			}
+			first := slices.ContainsFunc(w.verdict(a.id).Reasons, func(r trust.Reason) bool { return r.Code == "first-use" })
+			if first != (a.id == "edge-2") {
+				t.Errorf("%s: reasons %+v", a.id, w.verdict(a.id).Reasons)
+			}
 		}
 	})
 }

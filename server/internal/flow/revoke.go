@@ -56,7 +56,7 @@ func revoke(ctx context.Context, tx db.Tx, who audit.Actor, deviceID, reason str
 	if err := command.EndDeviceTargets(ctx, tx, deviceID); err != nil {
 		return err
 	}
-	if err := retrust(ctx, tx, d); err != nil {
+	if err := retrust(ctx, tx, d.DeviceID); err != nil {
 		return err
 	}
 	failpoint.Here("revoke.before-audit")
@@ -80,7 +80,7 @@ func (f *Flow) Suspend(ctx context.Context, by authz.By, deviceID, reason string
 		if err := f.voidDevice(ctx, tx, deviceID); err != nil {
 			return err
 		}
-		if err := retrust(ctx, tx, d); err != nil {
+		if err := retrust(ctx, tx, d.DeviceID); err != nil {
 			return err
 		}
 		failpoint.Here("act.before-audit")

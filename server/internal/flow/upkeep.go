@@ -8,7 +8,6 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
-	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/trust"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
@@ -28,14 +27,7 @@ func (f *Flow) Reevaluate(ctx context.Context) error {
 	}
 	var failed []error // one row that errs does not hold the others up
 	for _, id := range ids {
-		err := f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
-			d, err := device.Get(ctx, tx, id)
-			if err != nil {
-				return err
-			}
-			return retrust(ctx, tx, d)
-		})
-		if err != nil {
+		if err := f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error { return retrust(ctx, tx, id) }); err != nil {
 			failed = append(failed, fmt.Errorf("device %s: %w", id, err))
 		}
 	}

@@ -117,15 +117,18 @@ func Settle(ctx context.Context, tx db.Tx, id, fingerprint string, until db.Micr
 		Where("id = ? AND state = ? AND expires_at > ?", id, Approved, tx.At()).Exec(ctx))
 }
 
-// FirstUsed closes the request whose certificate was used for the first time, and
-// says the new key's code; "" when there is no such request.
-func FirstUsed(ctx context.Context, tx db.Tx, deviceID, fingerprint string) (keyCode string, err error) {
+// FirstUsed closes the requests whose certificates were used for the first time, and
+// says the new keys' codes, by device_id; a device without such a request has none.
+func FirstUsed(ctx context.Context, tx db.Tx, devices, fingerprints []string) (codes map[string]string, err error) {
+	var rows []Request
 	err = tx.NewUpdate().Model((*Request)(nil)).Set("state = ?", Used).Set("decided_at = ?", tx.At()).
-		Where("device_id = ? AND fingerprint = ? AND "+isOpen, deviceID, fingerprint).Returning("key_code").Scan(ctx, &keyCode)
-	if errors.Is(err, db.ErrNotFound) {
-		err = nil
+		Where("device_id IN (?) AND fingerprint IN (?) AND "+isOpen, bun.List(devices), bun.List(fingerprints)).
+		Returning("device_id, key_code").Scan(ctx, &rows)
+	codes = make(map[string]string, len(rows))
+	for _, r := range rows {
+		codes[r.DeviceID] = r.KeyCode
 	}
-	return keyCode, err
+	return codes, err
 }
 
 // Waiting counts the requests that wait for a person, up to a limit.

@@ -2,7 +2,6 @@ package pki
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
@@ -32,41 +31,29 @@ type Given struct {
 // All of it is asked at once: in a batch of renewals a statement of its own for each
 // would cost more than their answers. What is counted is never looked for by EXISTS or
 // by min alone, for either of which PostgreSQL thinks of two plans.
-const (
-	groundsPostgreSQL = `
-SELECT g.count, g.first, ` + groundsOfAll + `, (SELECT stop_id FROM issuing WHERE id = 1 FOR SHARE)
-FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (device_id, key_digest, n)
-CROSS JOIN LATERAL (SELECT count(*) AS count, COALESCE(min(c.issued_at), 0) AS first FROM certificates AS c WHERE c.device_id = w.device_id AND c.issued_at > $3::bigint) AS g
-ORDER BY w.n`
-
-	groundsSQLite = `
-SELECT (SELECT count(*) FROM certificates AS c WHERE c.device_id = w.device_id AND c.issued_at > ?2),
-  (SELECT COALESCE(min(c.issued_at), 0) FROM certificates AS c WHERE c.device_id = w.device_id AND c.issued_at > ?2),
-  ` + groundsOfAll + `, (SELECT stop_id FROM issuing WHERE id = 1)
-FROM (SELECT key AS n, value->>0 AS device_id, value->>1 AS key_digest FROM json_each(?1)) AS w
-ORDER BY w.n`
-
-	groundsOfAll = `(SELECT count(*) FROM certificates AS c WHERE c.key_digest = w.key_digest AND c.key_digest <> ''),
+const groundsOfAll = `(SELECT count(*) FROM certificates AS c WHERE c.key_digest = l.key_digest AND c.key_digest <> ''),
   (SELECT COALESCE(string_agg(id, ' '), '') FROM authorities WHERE state = 'active')`
-)
+
+var grounds = db.NewListedOn(`
+SELECT g.count, g.first, `+groundsOfAll+`, (SELECT stop_id FROM issuing WHERE id = 1 FOR SHARE)
+FROM %s
+CROSS JOIN LATERAL (SELECT count(*) AS count, COALESCE(min(c.issued_at), 0) AS first FROM certificates AS c WHERE c.device_id = l.device_id AND c.issued_at > $3::bigint) AS g
+ORDER BY l.n`, `
+SELECT (SELECT count(*) FROM certificates AS c WHERE c.device_id = l.device_id AND c.issued_at > ?2),
+  (SELECT COALESCE(min(c.issued_at), 0) FROM certificates AS c WHERE c.device_id = l.device_id AND c.issued_at > ?2),
+  `+groundsOfAll+`, (SELECT stop_id FROM issuing WHERE id = 1)
+FROM %s
+ORDER BY l.n`, db.Text("device_id"), db.Text("key_digest"))
 
 // Ground asks what wishes are judged by, with what their devices were given since a
 // time. It holds the switch that stops issuing until the transaction ends, as
 // MayIssue does.
 func Ground(ctx context.Context, tx db.Tx, since db.Micros, wishes ...Wish) (g Grounds, err error) {
-	devices, keys, pairs := make([]string, len(wishes)), make([]string, len(wishes)), make([][2]string, len(wishes))
+	devices, keys := make(db.Texts, len(wishes)), make(db.Texts, len(wishes))
 	for i, w := range wishes {
-		devices[i], keys[i], pairs[i] = w.DeviceID, w.KeyDigest, [2]string{w.DeviceID, w.KeyDigest}
+		devices[i], keys[i] = w.DeviceID, w.KeyDigest
 	}
-	query, args := groundsPostgreSQL, []any{devices, keys, since.Int()}
-	if tx.On == db.SQLite {
-		list, err := json.Marshal(pairs)
-		if err != nil {
-			return g, err
-		}
-		query, args = groundsSQLite, []any{string(list), since.Int()}
-	}
-	rows, err := tx.Rows(ctx, query, args...)
+	rows, err := grounds.Rows(ctx, tx, db.Lists{devices, keys}, since.Int())
 	if err != nil {
 		return g, err
 	}

@@ -111,6 +111,19 @@ func Get(ctx context.Context, q bun.IDB, fingerprint string) (Certificate, error
 	return c, err
 }
 
+// Lives reads what decides whether certificates are in force and for which keys, by
+// fingerprint: their time, their end and the digests of their keys.
+func Lives(ctx context.Context, q bun.IDB, fingerprints []string) (map[string]*Certificate, error) {
+	var rows []Certificate
+	err := q.NewSelect().Model(&rows).Column("fingerprint", "not_before", "not_after", "revoked_at", "key_digest").
+		Where("fingerprint IN (?)", bun.List(fingerprints)).Scan(ctx)
+	byFingerprint := make(map[string]*Certificate, len(rows))
+	for i := range rows {
+		byFingerprint[rows[i].Fingerprint] = &rows[i]
+	}
+	return byFingerprint, err
+}
+
 // OfDevice lists a device's certificates, the newest first.
 func OfDevice(ctx context.Context, q bun.IDB, deviceID string) (list []Certificate, err error) {
 	err = q.NewSelect().Model(&list).Where("device_id = ? AND kind = ?", deviceID, certs.KindDevice).
@@ -120,16 +133,16 @@ func OfDevice(ctx context.Context, q bun.IDB, deviceID string) (list []Certifica
 
 // Revoke marks every certificate of a device as revoked, for good.
 func Revoke(ctx context.Context, tx db.Tx, deviceID, reason string) error {
-	_, err := revoking(tx, tx.At(), deviceID, reason).Exec(ctx)
+	_, err := revoking(tx, tx.At(), []string{deviceID}, reason).Exec(ctx)
 	return err
 }
 
-// revoking revokes what a device has in force. Devices with short certificates leave
+// revoking revokes what devices have in force. Devices with short certificates leave
 // thousands behind them, which this must not read: certificates_live is its index.
-func revoking(q bun.IDB, at db.Micros, deviceID, reason string) *bun.UpdateQuery {
+func revoking(q bun.IDB, at db.Micros, devices []string, reason string) *bun.UpdateQuery {
 	return q.NewUpdate().Model((*Certificate)(nil)).
 		Set("revoked_at = ?", at).Set("revoked_reason = ?", reason).
-		Where("device_id = ? AND kind = ? AND revoked_at = 0", deviceID, certs.KindDevice)
+		Where("device_id IN (?) AND kind = ? AND revoked_at = 0", bun.List(devices), certs.KindDevice)
 }
 
 // The reasons of certificates that end without their device.
@@ -140,11 +153,16 @@ const (
 	Elsewhere  = "elsewhere"  // the authority that issued it, which is not ours, says so
 )
 
-// Keep leaves a device one certificate: every other is revoked as superseded, for
-// good. It returns the fingerprints of those that were.
-func Keep(ctx context.Context, tx db.Tx, deviceID, fingerprint string) (ended []string, err error) {
-	err = revoking(tx, tx.At(), deviceID, Superseded).Where("fingerprint <> ?", fingerprint).
-		Returning("fingerprint").Scan(ctx, &ended)
+// Keep leaves devices one certificate each: every other of theirs is revoked as
+// superseded, for good. It returns the fingerprints of those that were, by device_id.
+func Keep(ctx context.Context, tx db.Tx, devices, fingerprints []string) (ended map[string][]string, err error) {
+	var rows []Certificate
+	err = revoking(tx, tx.At(), devices, Superseded).Where("fingerprint NOT IN (?)", bun.List(fingerprints)).
+		Returning("device_id, fingerprint").Scan(ctx, &rows)
+	ended = make(map[string][]string, len(rows))
+	for _, c := range rows {
+		ended[c.DeviceID] = append(ended[c.DeviceID], c.Fingerprint)
+	}
 	return ended, err
 }
 

@@ -1,8 +1,11 @@
 package pki
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/uptrace/bun"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest"
@@ -17,15 +20,21 @@ func TestTheHistoryOfADeviceIsNotReadToEndACertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = d.Close() })
-	var steps []struct {
-		ID, Parent, Notused int
-		Detail              string
-	}
-	query := revoking(d.Read(), 1, "edge-1", Superseded).Where("fingerprint <> ?", "f")
-	if err := d.Read().NewRaw("EXPLAIN QUERY PLAN "+query.String()).Scan(t.Context(), &steps); err != nil {
-		t.Fatal(err)
-	}
-	if len(steps) != 1 || !strings.Contains(steps[0].Detail, "certificates_live (device_id=?)") {
-		t.Errorf("it goes by %v", steps)
+	for _, n := range []int{1, 3, 300} {
+		devices, kept := make([]string, n), make([]string, n)
+		for i := range n {
+			devices[i], kept[i] = fmt.Sprintf("edge-%d", i), fmt.Sprintf("f%d", i)
+		}
+		var steps []struct {
+			ID, Parent, Notused int
+			Detail              string
+		}
+		query := revoking(d.Read(), 1, devices, Superseded).Where("fingerprint NOT IN (?)", bun.List(kept))
+		if err := d.Read().NewRaw("EXPLAIN QUERY PLAN "+query.String()).Scan(t.Context(), &steps); err != nil {
+			t.Fatal(err)
+		}
+		if len(steps) != 1 || !strings.Contains(steps[0].Detail, "certificates_live (device_id=?)") {
+			t.Errorf("of %d devices it goes by %v", n, steps)
+		}
 	}
 }

@@ -29,14 +29,23 @@ type Stored struct {
 // ErrUnknown says that nothing was decided about the device.
 var ErrUnknown = errors.New("there is no verdict on this device")
 
-// Put stores the decision about a device in the transaction that changed a fact.
-func Put(ctx context.Context, tx db.Tx, deviceID string, d Decision) error {
-	reasons, err := json.Marshal(d.Reasons)
-	if err != nil {
-		return err
+// Decided is a decision about a device.
+type Decided struct {
+	DeviceID string
+	Decision
+}
+
+// Put stores decisions about devices, each once, in the transaction that changed a fact.
+func Put(ctx context.Context, tx db.Tx, list ...Decided) error {
+	rows := make([]verdictRow, len(list))
+	for i, d := range list {
+		reasons, err := json.Marshal(d.Reasons)
+		if err != nil {
+			return err
+		}
+		rows[i] = verdictRow{DeviceID: d.DeviceID, Verdict: d.Verdict, Reasons: string(reasons), EvaluatedAt: tx.At(), HoldsUntil: db.At(d.HoldsUntil)}
 	}
-	row := &verdictRow{DeviceID: deviceID, Verdict: d.Verdict, Reasons: string(reasons), EvaluatedAt: tx.At(), HoldsUntil: db.At(d.HoldsUntil)}
-	_, err = tx.NewInsert().Model(row).On("CONFLICT (device_id) DO UPDATE").
+	_, err := tx.NewInsert().Model(&rows).On("CONFLICT (device_id) DO UPDATE").
 		Set("verdict = EXCLUDED.verdict").Set("reasons = EXCLUDED.reasons").
 		Set("evaluated_at = EXCLUDED.evaluated_at").Set("holds_until = EXCLUDED.holds_until").Exec(ctx)
 	return err

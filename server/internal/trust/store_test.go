@@ -30,7 +30,7 @@ func TestAVerdictIsStoredOncePerDeviceAndFoundWhenItLapses(t *testing.T) {
 					VALUES (?, ?, 'active', 0, '', '', ?, '', 0) ON CONFLICT (device_id) DO NOTHING`, id, id, false); err != nil {
 					return err
 				}
-				return Put(ctx, tx, id, decision)
+				return Put(ctx, tx, Decided{id, decision})
 			}); err != nil {
 				t.Fatal(err)
 			}

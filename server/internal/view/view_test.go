@@ -67,7 +67,7 @@ func (w *window) add(d device.Device, labels map[string]string) {
 		if err := device.Add(ctx, tx, &d, labels, "f-"+d.DeviceID, "e"); err != nil {
 			return err
 		}
-		return trust.Put(ctx, tx, d.DeviceID, trust.Decision{Verdict: trust.Trusted, Reasons: []trust.Reason{{Code: "reviewed", Weight: trust.For}}, HoldsUntil: noon.Add(time.Hour)})
+		return trust.Put(ctx, tx, trust.Decided{DeviceID: d.DeviceID, Decision: trust.Decision{Verdict: trust.Trusted, Reasons: []trust.Reason{{Code: "reviewed", Weight: trust.For}}, HoldsUntil: noon.Add(time.Hour)}})
 	})
 }
 
