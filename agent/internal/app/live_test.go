@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -181,6 +182,56 @@ func TestAnAgentLivesThroughCommandsRenewalAndRestart(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(l.cfg.StateDir, "*")); len(left) != 1 {
 		t.Errorf("left %v", left)
+	}
+}
+
+// CMD-01: an agent that lost its journal of commands goes on with its heartbeats, and
+// says of what it may have done that it does not know.
+func TestAnAgentWithoutItsJournalOfCommandsStaysInReach(t *testing.T) {
+	t.Parallel()
+	l := newLive(t)
+	_, root := l.desk.Fleet.Root(t)
+	bundle, digest := l.desk.Fleet.BundleWith(t, root, 2, nil)
+	l.desk.Fleet.Policy = agenttest.Mark{Version: 2, Digest: digest}
+	l.bundles = []json.RawMessage{bundle}
+	ping := l.order(1, "ping")
+	result := func(id string) *signing.CommandResult { return l.desk.Results[id] }
+	stop, _ := l.run()
+	l.until("an outcome", func() bool { return result(ping) != nil })
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(l.cfg.StateDir, "commands.jsonl")
+	if err := os.WriteFile(path, []byte("garbage\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadStatus(l.cfg.StateDir, time.Now()); !errors.Is(err, command.ErrDamaged) || !strings.Contains(Advise(err), "start the agent") {
+		t.Errorf("before it is started: %v", err)
+	}
+	stop, _ = l.run()
+	second := l.order(2, "ping")
+	l.until("an answer about what was signed before", func() bool { return result(second) != nil })
+	l.desk.Look(func() {
+		if r := result(second); r.Status != signing.Unknown || r.Reason != string(command.JournalLost) {
+			t.Errorf("%+v", r)
+		}
+	})
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	st, err := ReadStatus(l.cfg.StateDir, time.Now())
+	if err != nil || st.CommandsAfter.IsZero() {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	var text strings.Builder
+	if err := st.Print(&text, time.Now()); err != nil || !strings.Contains(text.String(), "journal of them was lost") {
+		t.Errorf("%v: %s", err, text.String())
+	}
+	if st, err := ReadStatus(l.cfg.StateDir, time.Now().Add(8*24*time.Hour)); err != nil || !st.CommandsAfter.IsZero() {
+		t.Errorf("when no such command is valid any more: %+v, %v", st, err)
+	}
+	if aside, err := os.ReadFile(path + ".damaged"); err != nil || string(aside) != "garbage\n" {
+		t.Errorf("what was damaged is not kept: %q, %v", aside, err)
 	}
 }
 

@@ -123,6 +123,11 @@ func (d *device) connect(ctx context.Context, cfg *config.Config, log *slog.Logg
 // obey makes the part that does commands.
 func (d *device) obey(a *agent, w *wire, bootID string, clock func() time.Time, log *slog.Logger, m Machine) (*command.Runner, error) {
 	store, err := command.OpenStore(d.journal)
+	if errors.Is(err, command.ErrDamaged) {
+		// The device stays in reach, and does nothing that it may have done before.
+		log.Error("the journal of commands cannot be read: commands that were signed until now are refused, later ones are done", "error", err.Error())
+		store, err = command.Anew(d.journal, clock())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +149,7 @@ func judgedBy(j *journal.Journal, p *pins.Pins, now time.Time) (command.Device, 
 	}
 	return command.Device{
 		Target: signing.Target{DeviceID: s.DeviceID, EnrollmentID: s.EnrollmentID}, Now: now,
-		Root: p.Root, Bundle: p.Bundle, Policy: p.PolicyMark(), Before: s.Enrolled.Policies, Void: p.Void,
+		Root: p.Root, Bundle: p.Bundle, Policy: p.PolicyMark(), Before: s.Enrolled.Policies, Void: p.Void, After: s.Enrolled.CommandsAfter,
 	}, nil
 }
 

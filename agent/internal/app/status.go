@@ -15,6 +15,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/agent/internal/renew"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
 // Where a device stands.
@@ -65,7 +66,8 @@ type Status struct {
 	Refusal     *Refusal     `json:"refusal,omitempty"`
 	Closed      *Refusal     `json:"recovery_closed,omitempty"` // why the way back after expiry is closed
 
-	Commands []command.Shown `json:"commands,omitempty"` // the last ones, the newest first
+	Commands      []command.Shown `json:"commands,omitempty"`      // the last ones, the newest first
+	CommandsAfter time.Time       `json:"commands_after,omitzero"` // those that were signed until then are not done: their journal was lost
 
 	Next string `json:"next,omitempty"` // what to do
 
@@ -168,6 +170,9 @@ func (st *Status) enrolled(e *journal.Enrolled, now time.Time) error {
 	}
 	if st.Commands, err = command.Recent(st.StateDir, recentCommands); err != nil {
 		return err
+	}
+	if e.Now(now).Before(e.CommandsAfter.Add(signing.MaxCommandLife)) { // later none of them is valid any more
+		st.CommandsAfter = e.CommandsAfter
 	}
 	if err := st.policy(e, now); err != nil {
 		return err
@@ -293,6 +298,9 @@ func (st *Status) Print(w io.Writer, now time.Time) error {
 			name = "Commands"
 		}
 		row(name, "%s %s: %s", c.ActionID, c.Kind, strings.TrimSpace(c.Status+" "+c.Reason))
+	}
+	if !st.CommandsAfter.IsZero() {
+		row("Not done", "commands of before %s: the journal of them was lost", stamp(st.CommandsAfter))
 	}
 	if st.Next != "" {
 		row("To do", "%s", st.Next)

@@ -25,6 +25,7 @@ const (
 	UnknownRoot      Reason = "unknown-root"      // made under a fleet root that is not in the pinned chain
 	UnknownPolicy    Reason = "unknown-policy"    // made under a bundle that was never in force here
 	NotATarget       Reason = "not-a-target"      //
+	JournalLost      Reason = "journal-lost"      // it may have been begun in a journal that was lost: what became of it is unknown
 	NotYetValid      Reason = "not-yet-valid"     //
 	Expired          Reason = "expired"           //
 	PolicyLapsed     Reason = "policy-lapsed"     // the bundle has expired, and the kind is not of those that are left
@@ -49,6 +50,7 @@ type Device struct {
 	Policy journal.Mark          // its version and digest
 	Before []journal.Mark        // bundles that were in force before
 	Void   bool                  // see pins.Pins
+	After  time.Time             // what was signed until then is not done; see Anew
 }
 
 // Past is what the journal of commands says about a kind.
@@ -91,6 +93,8 @@ func Judge(delivery protocol.CommandDelivery, d Device, past Past) (*signing.Com
 	switch {
 	case c.Targets.Includes(d.Target, proof) != nil:
 		return c, NotATarget
+	case !d.After.IsZero() && !c.NotBefore.After(d.After):
+		return c, JournalLost
 	case d.Now.Before(c.NotBefore.Add(-signing.ClockSkew)):
 		return c, NotYetValid
 	case !d.Now.Before(c.NotAfter):

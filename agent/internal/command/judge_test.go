@@ -125,8 +125,11 @@ func TestACommandIsDoneOnlyIfEverythingAllowsIt(t *testing.T) {
 			},
 			device: func(d *Device) { d.Now = day.Add(31 * 24 * time.Hour) }, want: KindNotAllowed,
 		},
-		"once too often":                   {past: Past{Begun: func(string, time.Time) int { return 60 }}, want: RateLimited},
-		"when nothing can be written down": {past: Past{Begun: none.Begun, Full: true}, want: JournalFull},
+		"once too often":                        {past: Past{Begun: func(string, time.Time) int { return 60 }}, want: RateLimited},
+		"signed after the journal was lost":     {device: func(d *Device) { d.After = day.Add(-time.Microsecond) }},
+		"signed just when the journal was lost": {device: func(d *Device) { d.After = day }, want: JournalLost},
+		"signed before the journal was lost":    {device: func(d *Device) { d.After, d.Now = day.Add(time.Hour), day.Add(2*time.Hour) }, want: JournalLost},
+		"when nothing can be written down":      {past: Past{Begun: none.Begun, Full: true}, want: JournalFull},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

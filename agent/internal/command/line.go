@@ -22,7 +22,7 @@ const (
 )
 
 // ErrDamaged means that the journal of commands is not what the agent wrote, or not
-// all of it. Nothing is done, since what was done before might be done again.
+// all of it. Nothing is done by it: what was done before might be done again. See Anew.
 var ErrDamaged = errors.New("the journal of commands is damaged")
 
 // ErrNewer means that a newer agent wrote it. Run that one.

@@ -61,8 +61,10 @@ func Recent(dir string, n int) ([]Shown, error) {
 // Remove deletes the journal of commands, with the enrollment that it belongs to:
 // a device that is enrolled anew is another target.
 func Remove(dir string) error {
-	if err := os.Remove(filepath.Join(dir, fileName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the journal of commands: %w", err)
+	for _, name := range []string{fileName, asideName} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the journal of commands: %w", err)
+		}
 	}
 	return nil
 }

@@ -183,7 +183,11 @@ func (r *Runner) do(ctx context.Context, d protocol.CommandDelivery) error {
 	digest := digestOf(d.Statement)
 	if reason != "" {
 		r.Log.WarnContext(ctx, "a command is refused", "action_id", d.ActionID, "reason", string(reason))
-		r.refuse(r.result(device.Target, d.ActionID, digest, signing.Refused, reason))
+		status := signing.Refused
+		if reason == JournalLost { // it may have been done
+			status = signing.Unknown
+		}
+		r.refuse(r.result(device.Target, d.ActionID, digest, status, reason))
 		return nil
 	}
 	if err := r.Store.Begin(c, digest, r.BootID, r.Now()); err != nil {

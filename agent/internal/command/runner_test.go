@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -44,12 +46,22 @@ func newAgent(t *testing.T) *agent {
 func (a *agent) start(bootID string) {
 	a.t.Helper()
 	began := time.Now()
-	var err error
+	store, err := OpenStore(a.journal)
+	if errors.Is(err, ErrDamaged) {
+		store, err = Anew(a.journal, a.now.Add(time.Since(began)))
+	}
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	state, err := a.journal.State()
+	if err != nil {
+		a.t.Fatal(err)
+	}
 	a.runner, err = NewRunner(Options{
-		Store: open(a.t, a.journal), Key: func() crypto.Signer { return a.key }, BootID: bootID, Version: "1.2.3",
+		Store: store, Key: func() crypto.Signer { return a.key }, BootID: bootID, Version: "1.2.3",
 		Device: func() (Device, error) {
 			d := a.device()
-			d.Now = a.now.Add(time.Since(began))
+			d.Now, d.After = a.now.Add(time.Since(began)), state.Enrolled.CommandsAfter
 			return d, nil
 		},
 		Facts: func() map[string]string {
@@ -197,6 +209,66 @@ func TestARefusalIsToldWithItsReasonAndBeginsNothing(t *testing.T) {
 			t.Errorf("said again: %v", results)
 		}
 	})
+}
+
+// CMD-01: a device that cannot tell any more what it did stays in reach, does nothing
+// that it may have done, and says so; what is signed later it does.
+func TestADeviceWhoseJournalIsLostDoesWhatIsSignedLater(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(path string) error{
+		"gone":    os.Remove,
+		"spoilt":  func(path string) error { return os.WriteFile(path, []byte("garbage\n"), 0o600) },
+		"too old": func(path string) error { return os.WriteFile(path, emptyJournal(t), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			withAgent(t, func(t *testing.T, a *agent) {
+				runs := 0
+				a.renew = func(context.Context) Reason { runs++; return "" }
+				a.order(1, "rotate-certificate")
+				a.beat()
+				path := filepath.Join(a.journal.Dir(), fileName)
+				for start := range 3 { // a new journal is one like any other, and may be lost like it
+					a.stop()
+					if err := lose(path); err != nil {
+						t.Fatal(err)
+					}
+					a.start(nextBoot)
+					a.order(1, "rotate-certificate")
+					_, results := a.beat()
+					if r := results[id(1)]; runs != 1+start || r == nil || r.Status != signing.Unknown || r.Reason != string(JournalLost) {
+						t.Fatalf("after loss %d it ran %d times, and says %+v", start, runs, r)
+					}
+					a.stop()
+					a.now = a.now.Add(signing.ClockSkew + time.Minute)
+					a.start(boot)
+					later := a.statement(2+start, "rotate-certificate")
+					later.NotBefore = a.now
+					a.deliver(a.Deliver(t, later))
+					_, results = a.beat()
+					if r := results[id(2+start)]; runs != 2+start || r == nil || r.Status != signing.Succeeded {
+						t.Fatalf("what was signed after loss %d: ran %d times, %+v", start, runs, r)
+					}
+				}
+				state, err := a.journal.State()
+				if err != nil || state.Enrolled.Commands != 4 {
+					t.Errorf("%d commands were begun, %v", state.Enrolled.Commands, err)
+				}
+			})
+		})
+	}
+}
+
+// emptyJournal is that of a device that never began anything.
+func emptyJournal(t *testing.T) []byte {
+	t.Helper()
+	j := stateDir(t)
+	open(t, j)
+	data, err := os.ReadFile(filepath.Join(j.Dir(), fileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 // CMD-12: what blocks, panics or is never taken holds up nothing else.

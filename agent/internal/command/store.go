@@ -71,8 +71,12 @@ type entry struct {
 // OpenStore reads the journal of commands in the state directory, and makes it if
 // there never was one. ErrDamaged, ErrNewer.
 func OpenStore(j keeper) (*Store, error) {
-	s := &Store{path: filepath.Join(j.Dir(), fileName), journal: j, append: files.Append, replace: files.Replace}
+	s := newStore(j)
 	return s, s.load()
+}
+
+func newStore(j keeper) *Store {
+	return &Store{path: filepath.Join(j.Dir(), fileName), journal: j, append: files.Append, replace: files.Replace}
 }
 
 // load brings into memory what the disk holds, after a start and after a write
@@ -91,7 +95,7 @@ func (s *Store) load() error {
 		if state.Enrolled.Commands > 0 {
 			return fmt.Errorf("%w: %s is gone", ErrDamaged, s.path)
 		}
-		return s.start()
+		return s.start(0)
 	case errors.Is(err, files.ErrExposed):
 		return fmt.Errorf("%w: %w", journal.ErrLoose, err)
 	case err != nil:
@@ -119,15 +123,16 @@ func (s *Store) load() error {
 	return nil
 }
 
-func (s *Store) start() error {
-	data, err := (&line{Head: &head{Format: format}}).write()
+// start makes an empty file, of a device that has begun so many.
+func (s *Store) start(begun int64) error {
+	data, err := (&line{Head: &head{Format: format, Begun: begun}}).write()
 	if err != nil {
 		return err
 	}
 	if err := s.replace(s.path, data, 0o600); err != nil {
 		return fmt.Errorf("make the journal of commands: %w", err)
 	}
-	s.entries, s.begun, s.size, s.sure, s.pending = map[string]*entry{}, 0, int64(len(data)), true, 0
+	s.entries, s.begun, s.size, s.sure, s.pending = map[string]*entry{}, begun, int64(len(data)), true, 0
 	return nil
 }
 

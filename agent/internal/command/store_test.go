@@ -17,7 +17,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
-func open(t testing.TB, j *journal.Journal) *Store {
+func open(t testing.TB, j keeper) *Store {
 	t.Helper()
 	s, err := OpenStore(j)
 	if err != nil {
@@ -238,6 +238,80 @@ func TestATornLastLineIsMendedAndAnythingElseIsDamage(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 	})
+}
+
+// CMD-01: a crash while a new journal is begun leaves a device that begins it again, and
+// what was lost is kept for a person to look at.
+func TestBeginningAnewMayBeCutShort(t *testing.T) {
+	t.Parallel()
+	boom := errors.New("the disk is full")
+	for name, cut := range map[string]func(j *failing, s *Store){
+		"before anything": func(j *failing, _ *Store) { j.update = boom },
+		"before the file": func(_ *failing, s *Store) { s.replace = func(string, []byte, fs.FileMode) error { return boom } },
+		"after the file": func(_ *failing, s *Store) {
+			s.replace = func(path string, data []byte, mode fs.FileMode) error {
+				return errors.Join(boom, files.Replace(path, data, mode))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := &failing{keeper: stateDir(t)}
+			whole(t, open(t, j), day.Add(time.Hour), 1, 2)
+			path := filepath.Join(j.Dir(), fileName)
+			if err := os.WriteFile(path, []byte("garbage"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s := newStore(j)
+			cut(j, s)
+			if err := s.anew(day.Add(time.Minute)); !errors.Is(err, boom) {
+				t.Fatalf("got %v", err)
+			}
+			j.update = nil
+			if s, err := OpenStore(j); err == nil {
+				if known, _, err := s.Known(id(1)); known || err != nil {
+					t.Errorf("it knows what was lost: %v", err)
+				}
+			} else if !errors.Is(err, ErrDamaged) {
+				t.Fatal(err)
+			}
+			s, err := Anew(j, day) // by a clock that was set back
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole(t, s, day.Add(time.Hour), 3)
+			state, err := j.State()
+			if err != nil || state.Enrolled.Commands != 3 {
+				t.Errorf("%d were begun, %v", state.Enrolled.Commands, err)
+			}
+			if want := day.Add(signing.ClockSkew); state.Enrolled.CommandsAfter.Before(want) || name != "before anything" && !state.Enrolled.CommandsAfter.After(want) {
+				t.Errorf("does what was signed after %v", state.Enrolled.CommandsAfter)
+			}
+			if known, ended, err := open(t, j).Known(id(3)); !known || !ended || err != nil {
+				t.Errorf("the new journal: %v %v %v", known, ended, err)
+			}
+			if err := Remove(j.Dir()); err != nil {
+				t.Fatal(err)
+			}
+			if left, _ := filepath.Glob(filepath.Join(j.Dir(), fileName+"*")); len(left) != 0 {
+				t.Errorf("left %v", left)
+			}
+		})
+	}
+}
+
+// failing is a journal whose writes may fail.
+type failing struct {
+	keeper
+
+	update error
+}
+
+func (f *failing) Update(change func(*journal.State)) error {
+	if f.update != nil {
+		return f.update
+	}
+	return f.keeper.Update(change)
 }
 
 func without(s string, n int) string {

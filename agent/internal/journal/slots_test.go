@@ -100,4 +100,15 @@ func TestTheFloorAndTheNumberOfCommandsOnlyRise(t *testing.T) {
 	if err := j.Update(func(s *State) { s.Enrolled.Commands = 3 }); !errors.Is(err, ErrBackwards) {
 		t.Errorf("commands: %v", err)
 	}
+	for _, at := range []time.Time{day, day.Add(-time.Hour)} {
+		if err := j.Update(func(s *State) { s.Enrolled.ObeyAfter(at) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, _ := j.State(); !s.Enrolled.CommandsAfter.Equal(day) {
+		t.Errorf("commands of before a loss are done again: %v", s.Enrolled.CommandsAfter)
+	}
+	if err := j.Update(func(s *State) { s.Enrolled.CommandsAfter = time.Time{} }); !errors.Is(err, ErrBackwards) {
+		t.Errorf("commands of before a loss: %v", err)
+	}
 }

@@ -52,6 +52,10 @@ type Enrolled struct {
 	Lost     bool     `json:"lost,omitempty"`     // the server forgot the certificate in use, by a restore
 	Closed   *Refusal `json:"closed,omitempty"`   // why the way back is closed to this device
 	Commands int64    `json:"commands,omitempty"` // how many commands were ever begun here
+
+	// CommandsAfter is when a command must have been signed after: the journal of those
+	// that were begun before was lost. Zero: it never was.
+	CommandsAfter time.Time `json:"commands_after,omitzero"`
 }
 
 // Slot is one of the two places for a key and its certificate.
@@ -113,6 +117,14 @@ func (e *Enrolled) Believe(bundle Mark) {
 func (e *Enrolled) Floor(t time.Time) {
 	if t = t.UTC().Truncate(time.Microsecond); t.After(e.TimeFloor) {
 		e.TimeFloor = t
+	}
+}
+
+// ObeyAfter raises the time that commands must have been signed after to t, unless it
+// is later.
+func (e *Enrolled) ObeyAfter(t time.Time) {
+	if t = t.UTC().Truncate(time.Microsecond); t.After(e.CommandsAfter) {
+		e.CommandsAfter = t
 	}
 }
 
@@ -241,6 +253,8 @@ func (s *State) follows(old *State) error {
 		return fmt.Errorf("%w: the time floor", ErrBackwards)
 	case b.Commands < a.Commands:
 		return fmt.Errorf("%w: the number of commands", ErrBackwards)
+	case b.CommandsAfter.Before(a.CommandsAfter):
+		return fmt.Errorf("%w: the time that commands must have been signed after", ErrBackwards)
 	case b.Slot != a.Slot && b.Slot != a.Shown():
 		return fmt.Errorf("%w: to a certificate that was never tried", ErrBackwards)
 	}
