@@ -145,13 +145,13 @@ func (s setting) text(c *Config) string {
 	case *int:
 		return strconv.Itoa(*p)
 	case *time.Duration:
-		return compact(*p)
+		return Compact(*p)
 	}
 	panic(fmt.Sprintf("config: %s has a type that cannot be written", s.Key)) //nolint:forbidigo // a mistake in this program, found when it starts
 }
 
-// compact writes 168h where Duration.String writes 168h0m0s.
-func compact(d time.Duration) string {
+// Compact writes 168h where Duration.String writes 168h0m0s.
+func Compact(d time.Duration) string {
 	t := d.String()
 	if strings.HasSuffix(t, "m0s") {
 		t = strings.TrimSuffix(t, "0s")

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/config"
 )
 
 func changeChecks() []Check {
@@ -78,8 +79,8 @@ func changeChecks() []Check {
 func atLeast(least time.Duration, key string, value func(f *Facts) time.Duration) func(*Facts) Verdict {
 	return func(f *Facts) Verdict {
 		if v := value(f); v < least {
-			return fail("%s is %s", key, v)
+			return fail("%s is %s", key, config.Compact(v))
 		}
-		return pass("%s=%s", key, value(f))
+		return pass("%s=%s", key, config.Compact(value(f)))
 	}
 }

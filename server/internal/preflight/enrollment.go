@@ -1,6 +1,10 @@
 package preflight
 
-import "time"
+import (
+	"time"
+
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/config"
+)
 
 const week = 7 * 24 * time.Hour
 
@@ -94,7 +98,7 @@ func enrollmentChecks() []Check {
 			Change:   "set SENTINEL_DEVICE_CERT_LIFETIME to 1h or more, and SENTINEL_HEARTBEAT_INTERVAL to 5s or more",
 			Settings: []string{"SENTINEL_DEVICE_CERT_LIFETIME", "SENTINEL_HEARTBEAT_INTERVAL"},
 			Rule: func(f *Facts) Verdict {
-				return pass("certificates live for %s, and devices report each %s", f.Config.DeviceCertLifetime, f.Config.HeartbeatInterval)
+				return pass("certificates live for %s, and devices report each %s", config.Compact(f.Config.DeviceCertLifetime), config.Compact(f.Config.HeartbeatInterval))
 			},
 		},
 		{
@@ -104,7 +108,7 @@ func enrollmentChecks() []Check {
 			Change:   "set SENTINEL_CRL_INTERVAL to at most half of SENTINEL_CRL_VALIDITY, or remove both",
 			Settings: []string{"SENTINEL_CRL_VALIDITY", "SENTINEL_CRL_INTERVAL", "SENTINEL_OCSP_VALIDITY"},
 			Rule: func(f *Facts) Verdict {
-				return pass("a list holds for %s and is made each %s, an OCSP answer holds for %s", f.Config.CRLValidity, f.Config.CRLInterval, f.Config.OCSPValidity)
+				return pass("a list holds for %s and is made each %s, an OCSP answer holds for %s", config.Compact(f.Config.CRLValidity), config.Compact(f.Config.CRLInterval), config.Compact(f.Config.OCSPValidity))
 			},
 		},
 		{

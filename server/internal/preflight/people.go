@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/config"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/view"
 )
 
@@ -69,7 +70,7 @@ func peopleChecks() []Check {
 			Change:   "set SENTINEL_SESSION_IDLE no longer than SENTINEL_SESSION_LIFETIME",
 			Settings: []string{"SENTINEL_SESSION_IDLE", "SENTINEL_SESSION_LIFETIME", "SENTINEL_PASSWORD_MIN_LENGTH"},
 			Rule: func(f *Facts) Verdict {
-				return pass("after %s unused, or %s; passwords of %d characters", f.Config.SessionIdle, f.Config.SessionLifetime, f.Config.PasswordMinLength)
+				return pass("after %s unused, or %s; passwords of %d characters", config.Compact(f.Config.SessionIdle), config.Compact(f.Config.SessionLifetime), f.Config.PasswordMinLength)
 			},
 		},
 		{
