@@ -78,7 +78,7 @@ var advices = []struct {
 	{pins.ErrDamaged, startOver},
 	{command.ErrRestart, "nothing under a service manager, which starts it again; in the foreground: sentinel-agent run"},
 	{command.ErrNewer, "run the newer agent again, or: sentinel-agent unenroll, and enroll anew"},
-	{command.ErrDamaged, "start the agent: it begins a new one, and does nothing that was signed before"},
+	{command.ErrDamaged, "start the agent: it begins a new one, and does nothing that it may have done before"},
 	{service.ErrNoManager, "run it in the foreground: sentinel-agent run"},
 	{service.ErrNotInstalled, "sentinel-agent service install"},
 	{service.ErrInstalled, "sentinel-agent service start; or uninstall it first"},

@@ -107,13 +107,18 @@ func (l *live) until(what string, holds func() bool) {
 
 func (l *live) order(n byte, kind string) string {
 	l.t.Helper()
+	return l.orderMade(n, kind, time.Now().Add(-time.Minute))
+}
+
+func (l *live) orderMade(n byte, kind string, made time.Time) string {
+	l.t.Helper()
 	id := "0198c1f0-0000-7000-8000-00000000000" + string('0'+n)
 	l.desk.Look(func() {
 		_, root := l.desk.Fleet.Root(l.t)
 		policy := l.desk.Fleet.Policy
 		l.commands = append(l.commands, l.desk.Fleet.Deliver(l.t, signing.CommandStatement{
 			FleetID: agenttest.FleetID, RootDigest: root, PolicyVersion: policy.Version, PolicyDigest: policy.Digest,
-			ActionID: id, Kind: kind, Requester: "ada", NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
+			ActionID: id, Kind: kind, Requester: "ada", NotBefore: made, NotAfter: time.Now().Add(time.Hour),
 			Targets: signing.NewTargets([]signing.Target{{DeviceID: "edge-1", EnrollmentID: l.desk.Requests[0].EnrollmentID}}),
 		}))
 	})
@@ -209,11 +214,14 @@ func TestAnAgentWithoutItsJournalOfCommandsStaysInReach(t *testing.T) {
 		t.Errorf("before it is started: %v", err)
 	}
 	stop, _ = l.run()
-	second := l.order(2, "ping")
-	l.until("an answer about what was signed before", func() bool { return result(second) != nil })
+	before, later := l.orderMade(2, "ping", time.Now().Add(-time.Hour)), l.order(3, "ping")
+	l.until("answers about what was made before and later", func() bool { return result(before) != nil && result(later) != nil })
 	l.desk.Look(func() {
-		if r := result(second); r.Status != signing.Unknown || r.Reason != string(command.JournalLost) {
-			t.Errorf("%+v", r)
+		if r := result(before); r.Status != signing.Unknown || r.Reason != string(command.JournalLost) {
+			t.Errorf("before: %+v", r)
+		}
+		if r := result(later); r.Status != signing.Succeeded {
+			t.Errorf("later: %+v", r)
 		}
 	})
 	if err := stop(); err != nil {

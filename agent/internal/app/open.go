@@ -125,7 +125,7 @@ func (d *device) obey(a *agent, w *wire, bootID string, clock func() time.Time, 
 	store, err := command.OpenStore(d.journal)
 	if errors.Is(err, command.ErrDamaged) {
 		// The device stays in reach, and does nothing that it may have done before.
-		log.Error("the journal of commands cannot be read: commands that were signed until now are refused, later ones are done", "error", err.Error())
+		log.Error("the journal of commands is damaged: what was made before the last one that was begun is not done any more, later ones are", "error", err.Error())
 		store, err = command.Anew(d.journal, clock())
 	}
 	if err != nil {

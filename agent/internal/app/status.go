@@ -67,7 +67,7 @@ type Status struct {
 	Closed      *Refusal     `json:"recovery_closed,omitempty"` // why the way back after expiry is closed
 
 	Commands      []command.Shown `json:"commands,omitempty"`      // the last ones, the newest first
-	CommandsAfter time.Time       `json:"commands_after,omitzero"` // those that were signed until then are not done: their journal was lost
+	CommandsAfter time.Time       `json:"commands_after,omitzero"` // those that were made until then are not done: their journal was lost
 
 	Next string `json:"next,omitempty"` // what to do
 
@@ -300,7 +300,7 @@ func (st *Status) Print(w io.Writer, now time.Time) error {
 		row(name, "%s %s: %s", c.ActionID, c.Kind, strings.TrimSpace(c.Status+" "+c.Reason))
 	}
 	if !st.CommandsAfter.IsZero() {
-		row("Not done", "commands of before %s: the journal of them was lost", stamp(st.CommandsAfter))
+		row("Not done", "commands made until %s: the journal of them was lost", stamp(st.CommandsAfter))
 	}
 	if st.Next != "" {
 		row("To do", "%s", st.Next)

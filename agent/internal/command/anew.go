@@ -16,9 +16,9 @@ import (
 const asideName = fileName + ".damaged"
 
 // Anew begins a journal of commands in place of one that is lost or damaged. What was
-// begun before cannot be told any more, so all that may have been is done no more:
-// whatever was signed until now, by a clock that is ahead as far as is borne. now is
-// never below the time floor.
+// begun before cannot be told any more, so whatever was made until the latest that was
+// is done no more: that rests on no clock. now is for a journal of an agent that did
+// not keep that time yet.
 func Anew(j keeper, now time.Time) (*Store, error) {
 	s := newStore(j)
 	return s, s.anew(now)
@@ -26,7 +26,7 @@ func Anew(j keeper, now time.Time) (*Store, error) {
 
 func (s *Store) anew(now time.Time) error {
 	// First of all: a crash after any of these steps leaves less that is done, never more.
-	if err := s.journal.Update(func(state *journal.State) { state.Enrolled.ObeyAfter(now.Add(signing.ClockSkew)) }); err != nil {
+	if err := s.journal.Update(func(state *journal.State) { state.Enrolled.LoseCommands(now.Add(signing.ClockSkew)) }); err != nil {
 		return err
 	}
 	if err := os.Rename(s.path, filepath.Join(s.journal.Dir(), asideName)); err != nil && !errors.Is(err, fs.ErrNotExist) {

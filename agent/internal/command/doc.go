@@ -28,7 +28,7 @@
 //     the end of its statement: no clock set back makes it good again.
 //   - The agent's journal holds how many ids were ever begun, so that a journal of
 //     commands that was lost or put back is noticed. Another one is begun then (Anew),
-//     and what was made until that moment is not done any more: it may have been.
+//     and what was made until the latest that was begun is not done any more.
 //   - A refusal is told and not kept: it began nothing.
 //   - A bundle that has expired leaves the kinds of signing.AlwaysAllowed that it
 //     has a rule for. How often those are done an hour is bounded, since no person

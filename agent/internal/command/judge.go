@@ -22,10 +22,10 @@ const (
 	PolicyVoid       Reason = "policy-void"       // the fleet root took the bundle's signers away
 	OtherAction      Reason = "other-action"      // delivered under an id that is not the statement's
 	OtherFleet       Reason = "other-fleet"       //
+	NotATarget       Reason = "not-a-target"      //
+	JournalLost      Reason = "journal-lost"      // it may have been begun in a journal that was lost
 	UnknownRoot      Reason = "unknown-root"      // made under a fleet root that is not in the pinned chain
 	UnknownPolicy    Reason = "unknown-policy"    // made under a bundle that was never in force here
-	NotATarget       Reason = "not-a-target"      //
-	JournalLost      Reason = "journal-lost"      // it may have been begun in a journal that was lost: what became of it is unknown
 	NotYetValid      Reason = "not-yet-valid"     //
 	Expired          Reason = "expired"           //
 	PolicyLapsed     Reason = "policy-lapsed"     // the bundle has expired, and the kind is not of those that are left
@@ -50,7 +50,7 @@ type Device struct {
 	Policy journal.Mark          // its version and digest
 	Before []journal.Mark        // bundles that were in force before
 	Void   bool                  // see pins.Pins
-	After  time.Time             // what was signed until then is not done; see Anew
+	After  time.Time             // what was made until then is not done; see Anew
 }
 
 // Past is what the journal of commands says about a kind.
@@ -87,14 +87,20 @@ func Judge(delivery protocol.CommandDelivery, d Device, past Past) (*signing.Com
 	if err != nil {
 		return c, Malformed
 	}
-	if reason := d.judgeOrigin(delivery.ActionID, c); reason != "" {
-		return c, reason
-	}
 	switch {
+	case c.ActionID != delivery.ActionID:
+		return c, OtherAction
+	case c.FleetID != d.Root.Root.FleetID:
+		return c, OtherFleet
 	case c.Targets.Includes(d.Target, proof) != nil:
 		return c, NotATarget
 	case !d.After.IsZero() && !c.NotBefore.After(d.After):
 		return c, JournalLost
+	}
+	if reason := d.judgeOrigin(c); reason != "" {
+		return c, reason
+	}
+	switch {
 	case d.Now.Before(c.NotBefore.Add(-signing.ClockSkew)):
 		return c, NotYetValid
 	case !d.Now.Before(c.NotAfter):
@@ -112,16 +118,24 @@ func Judge(delivery protocol.CommandDelivery, d Device, past Past) (*signing.Com
 	return c, ""
 }
 
-// judgeOrigin asks whether the statement is what it was delivered as, and made
-// under what this device believes. A bundle of before will do: who signed was
-// asked of the one in force.
-func (d Device) judgeOrigin(id string, c *signing.CommandStatement) Reason {
+// mayHaveBegun says whether what is not done now, for this reason, may have been begun
+// in a journal that was lost. Who signed is asked of the bundle in force: another one may
+// have said yes.
+func (d Device) mayHaveBegun(reason Reason) bool {
+	switch reason {
+	case JournalLost:
+		return true
+	case UnknownSigner, PolicyVoid:
+		return !d.After.IsZero() && d.Now.Before(d.After.Add(signing.MaxCommandLife))
+	}
+	return false
+}
+
+// judgeOrigin asks whether the statement was made under what this device believes. A
+// bundle of before will do: who signed was asked of the one in force.
+func (d Device) judgeOrigin(c *signing.CommandStatement) Reason {
 	policy := journal.Mark{Version: c.PolicyVersion, Digest: c.PolicyDigest}
 	switch {
-	case c.ActionID != id:
-		return OtherAction
-	case c.FleetID != d.Root.Root.FleetID:
-		return OtherFleet
 	case !d.Root.Includes(c.RootDigest):
 		return UnknownRoot
 	case policy != d.Policy && !slices.Contains(d.Before, policy):

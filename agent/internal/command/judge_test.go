@@ -125,11 +125,11 @@ func TestACommandIsDoneOnlyIfEverythingAllowsIt(t *testing.T) {
 			},
 			device: func(d *Device) { d.Now = day.Add(31 * 24 * time.Hour) }, want: KindNotAllowed,
 		},
-		"once too often":                        {past: Past{Begun: func(string, time.Time) int { return 60 }}, want: RateLimited},
-		"signed after the journal was lost":     {device: func(d *Device) { d.After = day.Add(-time.Microsecond) }},
-		"signed just when the journal was lost": {device: func(d *Device) { d.After = day }, want: JournalLost},
-		"signed before the journal was lost":    {device: func(d *Device) { d.After, d.Now = day.Add(time.Hour), day.Add(2*time.Hour) }, want: JournalLost},
-		"when nothing can be written down":      {past: Past{Begun: none.Begun, Full: true}, want: JournalFull},
+		"once too often":                     {past: Past{Begun: func(string, time.Time) int { return 60 }}, want: RateLimited},
+		"made after what was lost":           {device: func(d *Device) { d.After = day.Add(-time.Microsecond) }},
+		"made with the last that was lost":   {device: func(d *Device) { d.After = day }, want: JournalLost},
+		"made before the last that was lost": {device: func(d *Device) { d.After, d.Now = day.Add(time.Hour), day.Add(2*time.Hour) }, want: JournalLost},
+		"when nothing can be written down":   {past: Past{Begun: none.Begun, Full: true}, want: JournalFull},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -258,4 +258,32 @@ func FuzzJudge(f *testing.F) {
 		}
 		digestOf(statement)
 	})
+}
+
+// CMD-04: a device that lost its journal does not say of what it may have done that it
+// refused it, even where the keys that it believes are others since.
+func TestOnlyWhatCannotHaveBegunIsSaidToBeRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		after  time.Duration // of the loss, against now; 0 for none
+		reason Reason
+		want   bool
+	}{
+		"lost":                            {-time.Hour, JournalLost, true},
+		"another key is believed":         {-time.Hour, UnknownSigner, true},
+		"no key is":                       {-time.Hour, PolicyVoid, true},
+		"when none of them is valid":      {-signing.MaxCommandLife, UnknownSigner, false},
+		"just before":                     {-signing.MaxCommandLife + time.Microsecond, UnknownSigner, true},
+		"nothing was lost":                {0, UnknownSigner, false},
+		"it is for another":               {-time.Hour, NotATarget, false},
+		"it never was a statement at all": {-time.Hour, Malformed, false},
+	} {
+		d := Device{Now: day}
+		if c.after != 0 {
+			d.After = day.Add(c.after)
+		}
+		if got := d.mayHaveBegun(c.reason); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
 }

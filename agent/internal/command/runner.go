@@ -184,7 +184,7 @@ func (r *Runner) do(ctx context.Context, d protocol.CommandDelivery) error {
 	if reason != "" {
 		r.Log.WarnContext(ctx, "a command is refused", "action_id", d.ActionID, "reason", string(reason))
 		status := signing.Refused
-		if reason == JournalLost { // it may have been done
+		if device.mayHaveBegun(reason) {
 			status = signing.Unknown
 		}
 		r.refuse(r.result(device.Target, d.ActionID, digest, status, reason))

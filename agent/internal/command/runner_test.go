@@ -212,8 +212,8 @@ func TestARefusalIsToldWithItsReasonAndBeginsNothing(t *testing.T) {
 }
 
 // CMD-01: a device that cannot tell any more what it did stays in reach, does nothing
-// that it may have done, and says so; what is signed later it does.
-func TestADeviceWhoseJournalIsLostDoesWhatIsSignedLater(t *testing.T) {
+// that it may have done, and says so; what is made later it does.
+func TestADeviceWhoseJournalIsLostDoesWhatIsMadeLater(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(path string) error{
 		"gone":    os.Remove,
@@ -247,7 +247,7 @@ func TestADeviceWhoseJournalIsLostDoesWhatIsSignedLater(t *testing.T) {
 					a.deliver(a.Deliver(t, later))
 					_, results = a.beat()
 					if r := results[id(2+start)]; runs != 2+start || r == nil || r.Status != signing.Succeeded {
-						t.Fatalf("what was signed after loss %d: ran %d times, %+v", start, runs, r)
+						t.Fatalf("what was made after loss %d: ran %d times, %+v", start, runs, r)
 					}
 				}
 				state, err := a.journal.State()

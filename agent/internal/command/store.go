@@ -98,6 +98,8 @@ func (s *Store) load() error {
 		return s.start(0)
 	case errors.Is(err, files.ErrExposed):
 		return fmt.Errorf("%w: %w", journal.ErrLoose, err)
+	case isPath(err): // the disk's or the system's, not the file's: it may pass
+		return fmt.Errorf("read the journal of commands: %w", err)
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
@@ -120,7 +122,26 @@ func (s *Store) load() error {
 			s.pending++
 		}
 	}
+	if state.Enrolled.CommandsMade.IsZero() && len(s.entries) > 0 {
+		return s.journal.Update(func(state *journal.State) { state.Enrolled.BeginCommand(s.begun, s.latest()) })
+	}
 	return nil
+}
+
+// latest is when the last of the statements that were begun ends: none was made later.
+// It stands in for that time after an agent that did not keep it.
+func (s *Store) latest() (t time.Time) {
+	for _, e := range s.entries {
+		if e.NotAfter.After(t) {
+			t = e.NotAfter
+		}
+	}
+	return t
+}
+
+func isPath(err error) bool {
+	_, ok := errors.AsType[*fs.PathError](err)
+	return ok
 }
 
 // start makes an empty file, of a device that has begun so many.
@@ -311,7 +332,7 @@ func (s *Store) Begin(c *signing.CommandStatement, digest, bootID string, now ti
 	s.begun = b.Nth
 	s.pending++
 	// So that a file that is put back or lost is noticed.
-	return s.journal.Update(func(state *journal.State) { state.Enrolled.Commands = max(state.Enrolled.Commands, b.Nth) })
+	return s.journal.Update(func(state *journal.State) { state.Enrolled.BeginCommand(b.Nth, c.NotBefore) })
 }
 
 // End writes down what became of an id. The first outcome stays.

@@ -275,7 +275,7 @@ func TestBeginningAnewMayBeCutShort(t *testing.T) {
 			} else if !errors.Is(err, ErrDamaged) {
 				t.Fatal(err)
 			}
-			s, err := Anew(j, day) // by a clock that was set back
+			s, err := Anew(j, time.Time{}) // by a clock that was set back
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -284,8 +284,8 @@ func TestBeginningAnewMayBeCutShort(t *testing.T) {
 			if err != nil || state.Enrolled.Commands != 3 {
 				t.Errorf("%d were begun, %v", state.Enrolled.Commands, err)
 			}
-			if want := day.Add(signing.ClockSkew); state.Enrolled.CommandsAfter.Before(want) || name != "before anything" && !state.Enrolled.CommandsAfter.After(want) {
-				t.Errorf("does what was signed after %v", state.Enrolled.CommandsAfter)
+			if !state.Enrolled.CommandsAfter.Equal(day) {
+				t.Errorf("does what was made after %v", state.Enrolled.CommandsAfter)
 			}
 			if known, ended, err := open(t, j).Known(id(3)); !known || !ended || err != nil {
 				t.Errorf("the new journal: %v %v %v", known, ended, err)
@@ -300,18 +300,59 @@ func TestBeginningAnewMayBeCutShort(t *testing.T) {
 	}
 }
 
-// failing is a journal whose writes may fail.
+// CMD-01: an agent of before did not keep when the statements were made that it began.
+func TestTheJournalOfAnOlderAgentIsGoneByItsEnds(t *testing.T) {
+	t.Parallel()
+	j := &failing{keeper: stateDir(t)}
+	s := open(t, j)
+	j.forget = true
+	whole(t, s, day.Add(2*time.Hour), 1)
+	whole(t, s, day.Add(time.Hour), 2)
+	j.forget = false
+	open(t, j) // by an agent of now
+	if err := os.Remove(filepath.Join(j.Dir(), fileName)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Anew(j, day); err != nil {
+		t.Fatal(err)
+	}
+	if state, err := j.State(); err != nil || !state.Enrolled.CommandsAfter.Equal(day.Add(2*time.Hour)) {
+		t.Errorf("does what was made after %v, %v", state.Enrolled.CommandsAfter, err)
+	}
+}
+
+// CMD-01: a disk that cannot be read now has lost nothing.
+func TestAFileThatCannotBeReadIsNotTakenForDamaged(t *testing.T) {
+	t.Parallel()
+	j := stateDir(t)
+	whole(t, open(t, j), day.Add(time.Hour), 1)
+	path := filepath.Join(j.Dir(), fileName)
+	if err := errors.Join(os.Rename(path, path+".real"), os.Symlink(path+".real", path)); err != nil { // not followed
+		t.Fatal(err)
+	}
+	if _, err := OpenStore(j); err == nil || errors.Is(err, ErrDamaged) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// failing is a journal whose writes may fail, or of an agent of before.
 type failing struct {
 	keeper
 
 	update error
+	forget bool
 }
 
 func (f *failing) Update(change func(*journal.State)) error {
 	if f.update != nil {
 		return f.update
 	}
-	return f.keeper.Update(change)
+	return f.keeper.Update(func(s *journal.State) {
+		change(s)
+		if f.forget {
+			s.Enrolled.CommandsMade = time.Time{}
+		}
+	})
 }
 
 func without(s string, n int) string {

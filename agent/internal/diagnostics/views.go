@@ -42,6 +42,13 @@ type enrolledView struct {
 	Facts      string            `json:"facts,omitempty"` // digest
 	Accepted   *journal.Accepted `json:"accepted,omitempty"`
 	Refusal    *journal.Refusal  `json:"refusal,omitempty"`
+	Closed     *journal.Refusal  `json:"closed,omitempty"`
+	Slot       journal.Slot      `json:"slot,omitempty"`
+	Lost       bool              `json:"lost,omitempty"`
+
+	Commands      int64     `json:"commands"`
+	CommandsMade  time.Time `json:"commands_made,omitzero"`
+	CommandsAfter time.Time `json:"commands_after,omitzero"`
 }
 
 func viewJournal(s *journal.State) any {
@@ -53,7 +60,8 @@ func viewJournal(s *journal.State) any {
 		v.Enrolled = &enrolledView{
 			At: e.At, FirstRoot: e.FirstRoot, FirstUse: e.FirstUse, Root: e.Root, Policy: e.Policy, TimeFloor: e.TimeFloor,
 			Counter: e.Counter, Epoch: e.Epoch, HasNonce: e.Nonce != "", HasReceipt: e.Receipt != "", Interval: e.Interval,
-			Facts: e.Facts, Accepted: e.Accepted, Refusal: e.Refusal,
+			Facts: e.Facts, Accepted: e.Accepted, Refusal: e.Refusal, Closed: e.Closed, Slot: e.Slot, Lost: e.Lost,
+			Commands: e.Commands, CommandsMade: e.CommandsMade, CommandsAfter: e.CommandsAfter,
 		}
 	}
 	return v

@@ -12,8 +12,8 @@ import (
 
 const (
 	// format is the one that is written. 1 had no slots, renewals, commands or
-	// earlier bundles; what it says means the same.
-	format  = 2
+	// earlier bundles, 2 no times of commands; what they say means the same.
+	format  = 3
 	oldest  = 1
 	maxSize = 64 << 10 // a full journal has about 8 KiB
 )

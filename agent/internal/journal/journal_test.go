@@ -205,7 +205,7 @@ func TestADamagedJournalIsRefusedAndKept(t *testing.T) {
 		"empty":               {"", ErrDamaged},
 		"cut short":           {string(whole[:len(whole)/2]), ErrDamaged},
 		"an edited counter":   {strings.Replace(string(whole), `"counter":0`, `"counter":7`, 1), ErrDamaged},
-		"of another agent":    {`{"format":3,"news":true}`, ErrNewer},
+		"of another agent":    {`{"format":4,"news":true}`, ErrNewer},
 		"of no agent":         {`{"format":0}`, ErrDamaged},
 		"written otherwise":   {" " + string(whole), ErrDamaged},
 		"with something else": {strings.Replace(string(whole), `{"format"`, `{"x":1,"format"`, 1), ErrDamaged},
@@ -333,7 +333,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	f.Add([]byte(`{"format":3}`))
+	f.Add([]byte(`{"format":4}`))
 	f.Add([]byte(`{"format":1,"sum":"","state":{}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := decode(data)

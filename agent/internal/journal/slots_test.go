@@ -30,7 +30,7 @@ func TestAJournalOfTheFormatBeforeIsOpened(t *testing.T) {
 	if _, err := j.Next(); err != nil {
 		t.Fatal(err)
 	}
-	if data, err = os.ReadFile(filepath.Join(j.Dir(), fileName)); err != nil || !strings.HasPrefix(string(data), `{"format":2,`) {
+	if data, err = os.ReadFile(filepath.Join(j.Dir(), fileName)); err != nil || !strings.HasPrefix(string(data), `{"format":3,`) {
 		t.Fatalf("written as %.20s, %v", data, err)
 	}
 }
@@ -100,15 +100,44 @@ func TestTheFloorAndTheNumberOfCommandsOnlyRise(t *testing.T) {
 	if err := j.Update(func(s *State) { s.Enrolled.Commands = 3 }); !errors.Is(err, ErrBackwards) {
 		t.Errorf("commands: %v", err)
 	}
-	for _, at := range []time.Time{day, day.Add(-time.Hour)} {
-		if err := j.Update(func(s *State) { s.Enrolled.ObeyAfter(at) }); err != nil {
+	for _, made := range []time.Time{day, day.Add(-time.Hour)} {
+		if err := j.Update(func(s *State) { s.Enrolled.BeginCommand(5, made) }); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if s, _ := j.State(); !s.Enrolled.CommandsAfter.Equal(day) {
-		t.Errorf("commands of before a loss are done again: %v", s.Enrolled.CommandsAfter)
+	if err := j.Update(func(s *State) { s.Enrolled.LoseCommands(day.Add(time.Hour)) }); err != nil {
+		t.Fatal(err)
 	}
-	if err := j.Update(func(s *State) { s.Enrolled.CommandsAfter = time.Time{} }); !errors.Is(err, ErrBackwards) {
-		t.Errorf("commands of before a loss: %v", err)
+	if s, _ := j.State(); s.Enrolled.Commands != 5 || !s.Enrolled.CommandsAfter.Equal(day) {
+		t.Errorf("after the loss: %+v", s.Enrolled)
+	}
+	for name, back := range map[string]func(e *Enrolled){
+		"made":  func(e *Enrolled) { e.CommandsMade = day.Add(-time.Microsecond) },
+		"after": func(e *Enrolled) { e.CommandsAfter = time.Time{} },
+	} {
+		if err := j.Update(func(s *State) { back(s.Enrolled) }); !errors.Is(err, ErrBackwards) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// An agent of before did not keep when the commands were made that it began.
+func TestALossAfterAnOlderAgentGoesByTheClock(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(e *Enrolled)
+		want   time.Time
+	}{
+		"nothing was begun": {func(*Enrolled) {}, time.Time{}},
+		"by an older agent": {func(e *Enrolled) { e.Commands = 3 }, day.Add(time.Hour)},
+		"by this one":       {func(e *Enrolled) { e.BeginCommand(1, day) }, day},
+	} {
+		j := begun(t, enrolled())
+		if err := j.Update(func(s *State) { c.change(s.Enrolled); s.Enrolled.LoseCommands(day.Add(time.Hour)) }); err != nil {
+			t.Fatal(err)
+		}
+		if s, _ := j.State(); !s.Enrolled.CommandsAfter.Equal(c.want) {
+			t.Errorf("%s: %v, want %v", name, s.Enrolled.CommandsAfter, c.want)
+		}
 	}
 }

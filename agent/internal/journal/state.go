@@ -47,15 +47,14 @@ type Enrolled struct {
 	Accepted *Accepted `json:"accepted,omitempty"` // the last heartbeat accepted
 	Refusal  *Refusal  `json:"refusal,omitempty"`  // the answer since, if it was a refusal to act on
 
-	Slot     Slot     `json:"slot,omitempty"`     // where key and certificate in use lie
-	Renewal  *Renewal `json:"renewal,omitempty"`  // under way, in the other slot
-	Lost     bool     `json:"lost,omitempty"`     // the server forgot the certificate in use, by a restore
-	Closed   *Refusal `json:"closed,omitempty"`   // why the way back is closed to this device
-	Commands int64    `json:"commands,omitempty"` // how many commands were ever begun here
+	Slot    Slot     `json:"slot,omitempty"`    // where key and certificate in use lie
+	Renewal *Renewal `json:"renewal,omitempty"` // under way, in the other slot
+	Lost    bool     `json:"lost,omitempty"`    // the server forgot the certificate in use, by a restore
+	Closed  *Refusal `json:"closed,omitempty"`  // why the way back is closed to this device
 
-	// CommandsAfter is when a command must have been signed after: the journal of those
-	// that were begun before was lost. Zero: it never was.
-	CommandsAfter time.Time `json:"commands_after,omitzero"`
+	Commands      int64     `json:"commands,omitempty"`      // how many commands were ever begun here
+	CommandsMade  time.Time `json:"commands_made,omitzero"`  // the latest not_before of those
+	CommandsAfter time.Time `json:"commands_after,omitzero"` // the same, when their journal was lost last; zero: it never was
 }
 
 // Slot is one of the two places for a key and its certificate.
@@ -115,17 +114,28 @@ func (e *Enrolled) Believe(bundle Mark) {
 
 // Floor raises the time floor to t, unless it is higher.
 func (e *Enrolled) Floor(t time.Time) {
-	if t = t.UTC().Truncate(time.Microsecond); t.After(e.TimeFloor) {
-		e.TimeFloor = t
-	}
+	e.TimeFloor = later(e.TimeFloor, t)
 }
 
-// ObeyAfter raises the time that commands must have been signed after to t, unless it
-// is later.
-func (e *Enrolled) ObeyAfter(t time.Time) {
-	if t = t.UTC().Truncate(time.Microsecond); t.After(e.CommandsAfter) {
-		e.CommandsAfter = t
+// BeginCommand takes down that the nth command is begun, with its not_before.
+func (e *Enrolled) BeginCommand(nth int64, made time.Time) {
+	e.Commands, e.CommandsMade = max(e.Commands, nth), later(e.CommandsMade, made)
+}
+
+// LoseCommands takes down that the journal of commands is lost: what was begun by it is known
+// no more. An agent that did not keep CommandsMade goes by instead.
+func (e *Enrolled) LoseCommands(instead time.Time) {
+	if e.CommandsMade.IsZero() && e.Commands > 0 {
+		e.CommandsMade = instead.UTC().Truncate(time.Microsecond)
 	}
+	e.CommandsAfter = later(e.CommandsAfter, e.CommandsMade)
+}
+
+func later(a, b time.Time) time.Time {
+	if b = b.UTC().Truncate(time.Microsecond); b.After(a) {
+		return b
+	}
+	return a
 }
 
 // Mark is a document that was verified: a later one may have the same version
@@ -253,8 +263,8 @@ func (s *State) follows(old *State) error {
 		return fmt.Errorf("%w: the time floor", ErrBackwards)
 	case b.Commands < a.Commands:
 		return fmt.Errorf("%w: the number of commands", ErrBackwards)
-	case b.CommandsAfter.Before(a.CommandsAfter):
-		return fmt.Errorf("%w: the time that commands must have been signed after", ErrBackwards)
+	case b.CommandsMade.Before(a.CommandsMade) || b.CommandsAfter.Before(a.CommandsAfter):
+		return fmt.Errorf("%w: the time of commands that were begun", ErrBackwards)
 	case b.Slot != a.Slot && b.Slot != a.Shown():
 		return fmt.Errorf("%w: to a certificate that was never tried", ErrBackwards)
 	}

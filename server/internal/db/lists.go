@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -72,7 +73,7 @@ func (l Listed) Rows(ctx context.Context, tx Tx, lists Lists, after ...any) (*sq
 
 // All runs the statement. It is ErrConflict unless it changed a row for each place in
 // the lists.
-func (l Listed) All(ctx context.Context, tx Tx, lists ...List) error {
+func (l Listed) All(ctx context.Context, tx Tx, lists Lists) error {
 	query, args, err := l.on(tx.On, lists, nil)
 	if err != nil {
 		return err
@@ -85,6 +86,11 @@ func (l Listed) All(ctx context.Context, tx Tx, lists ...List) error {
 }
 
 func (l Listed) on(d Dialect, lists Lists, after []any) (query string, args []any, err error) {
+	for _, list := range lists {
+		if list.length() != lists[0].length() {
+			return "", nil, errors.New("lists of different lengths")
+		}
+	}
 	if d == PostgreSQL {
 		for _, list := range lists {
 			args = append(args, list.array())

@@ -29,7 +29,7 @@ func TestAListedStatementTakesItsListsAsTheyAre(t *testing.T) {
 			}
 		}
 		set := func(names db.Texts, numbers db.Ints) error {
-			return d.Write(t.Context(), func(ctx context.Context, tx db.Tx) error { return setNotes.All(ctx, tx, names, numbers) })
+			return d.Write(t.Context(), func(ctx context.Context, tx db.Tx) error { return setNotes.All(ctx, tx, db.Lists{names, numbers}) })
 		}
 		if err := set(names, numbers); err != nil {
 			t.Fatal(err)
@@ -45,6 +45,9 @@ func TestAListedStatementTakesItsListsAsTheyAre(t *testing.T) {
 		}
 		if err := set(nil, nil); err != nil {
 			t.Errorf("of nothing: %v", err)
+		}
+		if err := set(names, numbers[1:]); err == nil {
+			t.Error("lists of different lengths are taken")
 		}
 		var left, want []string
 		for i, n := range numbers {

@@ -81,7 +81,7 @@ func SetNext(ctx context.Context, tx db.Tx, list []Next) error {
 	for i, n := range list {
 		ids[i], fingerprints[i], until[i] = n.DeviceID, n.Fingerprint, n.Until.Int()
 	}
-	return setNext.All(ctx, tx, ids, fingerprints, until)
+	return setNext.All(ctx, tx, db.Lists{ids, fingerprints, until})
 }
 
 // ForgetNext ends that a next certificate waits, when it is void.
@@ -115,5 +115,5 @@ var setKeyCodes = db.NewListed("UPDATE devices AS d SET key_code = l.code FROM %
 
 // SetKeyCodes stores the codes of the keys that devices, each once, go by now.
 func SetKeyCodes(ctx context.Context, tx db.Tx, ids, codes []string) error {
-	return setKeyCodes.All(ctx, tx, db.Texts(ids), db.Texts(codes))
+	return setKeyCodes.All(ctx, tx, db.Lists{db.Texts(ids), db.Texts(codes)})
 }

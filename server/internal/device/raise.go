@@ -25,7 +25,7 @@ type Raised struct {
 // counters of all beats that pass, and says which those are. The conditions are
 // those of Judge, in the same order. A beat with the next certificate makes it the
 // current one; next_fingerprint stays for RETURNING to tell, and is cleared by
-// ForgetNext in the same transaction.
+// ForgetUsed in the same transaction.
 const raise = `
 UPDATE device_counters AS c
 SET counter = b.counter, epoch = b.epoch, boot_first = CASE WHEN c.boot_id = b.boot_id THEN c.boot_first ELSE b.counter END, boot_id = b.boot_id, seen_at = b.at, refused = 0, fingerprint = b.fingerprint

@@ -51,16 +51,22 @@ func Get(ctx context.Context, q bun.IDB, id string) (*Device, error) {
 	return d, err
 }
 
-// Going is what a device's trust rests on, here: where it stands, what it says of its
-// own trust, and the certificate that it goes by.
-type Going struct {
-	Device
-	Fingerprint string `bun:"fingerprint"`
+// Standpoint is what trust in a device looks at, of what is kept here.
+type Standpoint struct {
+	DeviceID     string `bun:"device_id"`
+	EnrollmentID string `bun:"enrollment_id"`
+	State        State  `bun:"state"`
+	StateReason  string `bun:"state_reason"`
+	HeldReason   string `bun:"held_reason"` // "" when not held
+	FirstUse     bool   `bun:"first_use"`
+	Fingerprint  string `bun:"fingerprint"` // of the certificate that it goes by; "" when it has none
 }
 
-// GoingBy reads those of the devices that exist, in the order of their ids.
-func GoingBy(ctx context.Context, q bun.IDB, ids []string) (list []Going, err error) {
-	err = q.NewSelect().TableExpr("devices AS d").ColumnExpr("d.device_id, d.enrollment_id, d.state, d.state_reason, d.held_reason, d.first_use, c.fingerprint").Join("JOIN device_counters AS c ON c.device_id = d.device_id").
+// Standpoints reads those of the devices that exist, in the order of their ids.
+func Standpoints(ctx context.Context, q bun.IDB, ids []string) (list []Standpoint, err error) {
+	err = q.NewSelect().TableExpr("devices AS d").
+		ColumnExpr("d.device_id, d.enrollment_id, d.state, d.state_reason, d.held_reason, d.first_use").
+		ColumnExpr("COALESCE((SELECT c.fingerprint FROM device_counters AS c WHERE c.device_id = d.device_id), '') AS fingerprint"). // not joined; see Standings
 		Where("d.device_id IN (?)", bun.List(ids)).OrderExpr("d.device_id").Scan(ctx, &list)
 	return list, err
 }
@@ -209,10 +215,10 @@ func SetSaid(ctx context.Context, tx db.Tx, list ...Telling) error {
 			facts[i] = string(data)
 		}
 	}
-	if err := setSaid.All(ctx, tx, ids, agents, policies, roots, firstUses, facts); err != nil {
+	if err := setSaid.All(ctx, tx, db.Lists{ids, agents, policies, roots, firstUses, facts}); err != nil {
 		return err
 	}
-	return setDigest.All(ctx, tx, ids, digests)
+	return setDigest.All(ctx, tx, db.Lists{ids, digests})
 }
 
 // Addressed is a device as a command names it.

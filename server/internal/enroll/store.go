@@ -145,10 +145,10 @@ func Get(ctx context.Context, q bun.IDB, id string) (*Enrollment, error) {
 	return e, err
 }
 
-// Reviews reads those of the enrollments that people decided about: their ids and the
-// ids of what was asked.
+// Reviews reads those of the enrollments that exist: their ids, and the ids of what
+// people were asked, "" where nobody was.
 func Reviews(ctx context.Context, q bun.IDB, ids []string) (list []Enrollment, err error) {
-	err = q.NewSelect().Model(&list).Column("id", "approval_id").Where("id IN (?) AND approval_id <> ''", bun.List(ids)).Scan(ctx)
+	err = q.NewSelect().Model(&list).Column("id", "approval_id").Where("id IN (?)", bun.List(ids)).Scan(ctx)
 	return list, err
 }
 

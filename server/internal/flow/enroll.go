@@ -352,7 +352,7 @@ func (f *Flow) letIn(ctx context.Context, tx db.Tx, who audit.Actor, e *enroll.E
 	if err != nil {
 		return err
 	}
-	facts := factsOf(d, reviewers[e.ApprovalID], &cert.Certificate, attested[d.DeviceID].facts(cert.KeyDigest, tx.Now))
+	facts := factsOf(&device.Standpoint{State: d.State}, reviewers[e.ApprovalID], &cert.Certificate, attested[d.DeviceID].facts(cert.KeyDigest, tx.Now))
 	if err := trust.Put(ctx, tx, trust.Decided{DeviceID: d.DeviceID, Decision: trust.Decide(facts, tx.Now)}); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
@@ -458,5 +459,38 @@ func TestTheJournalOfRevocationsSurvivesATornLine(t *testing.T) {
 	appendRaw(t, filepath.Join(dir, "revocations.jsonl"), "not a revocation\n")
 	if _, err := again.Read(); err == nil {
 		t.Fatal("a damaged journal was read as if it were whole")
+	}
+}
+
+// REV-01: who decides about a device later has seen what changed before. A heartbeat
+// that meets a revocation under way does not put back that the device is trusted.
+func TestAHeartbeatDecidesByWhatWasDecidedMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, dbtest.PostgresURL(t), nil) // SQLite has one writer
+	a := w.enrolled("edge-1")
+	w.must(a.beat())
+	h := a.heartbeat()
+	h.AgentVersion = "2.0.0"
+	beaten := make(chan error, 1)
+	var once sync.Once
+	w.must(w.d.Write(t.Context(), func(ctx context.Context, tx db.Tx) error { // as RevokedElsewhere does
+		if err := execute("UPDATE certificates SET revoked_at = 1, revoked_reason = 'elsewhere' WHERE fingerprint = ?", a.identity.Fingerprint)(ctx, tx); err != nil {
+			return err
+		}
+		if err := execute("UPDATE trust_verdicts SET verdict = 'untrusted' WHERE device_id = 'edge-1'")(ctx, tx); err != nil {
+			return err
+		}
+		once.Do(func() { go func() { beaten <- a.send(h) }() })
+		for waiting := 0; waiting == 0; {
+			if err := w.d.Read().NewRaw("SELECT COUNT(*) FROM pg_locks AS l JOIN pg_stat_activity AS s ON s.pid = l.pid WHERE s.datname = current_database() AND NOT l.granted").
+				Scan(ctx, &waiting); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	w.must(<-beaten)
+	if v := w.verdict("edge-1"); v.Verdict != trust.Untrusted {
+		t.Errorf("the verdict is %s", v.Verdict)
 	}
 }

@@ -20,7 +20,10 @@ import (
 // a fact of theirs. Each kind of fact is asked for all of them at once: a thousand
 // devices may change theirs in one minute, with the version that they run.
 func retrust(ctx context.Context, tx db.Tx, ids ...string) error {
-	devices, err := device.GoingBy(ctx, tx, ids)
+	if err := trust.Lock(ctx, tx, ids); err != nil { // before any fact is read: the last to decide has seen all of them
+		return err
+	}
+	devices, err := device.Standpoints(ctx, tx, ids)
 	if err != nil {
 		return err
 	}
@@ -49,14 +52,14 @@ func retrust(ctx context.Context, tx db.Tx, ids ...string) error {
 		if c == nil {
 			return db.ErrNotFound
 		}
-		facts := factsOf(&d.Device, reviewers[d.EnrollmentID], c, attested[d.DeviceID].facts(c.KeyDigest, tx.Now))
+		facts := factsOf(&d, reviewers[d.EnrollmentID], c, attested[d.DeviceID].facts(c.KeyDigest, tx.Now))
 		decided[i] = trust.Decided{DeviceID: d.DeviceID, Decision: trust.Decide(facts, tx.Now)}
 	}
 	return trust.Put(ctx, tx, decided...)
 }
 
 // factsOf is what decides about a device.
-func factsOf(d *device.Device, reviewers string, c *pki.Certificate, a trust.Attestation) trust.Facts {
+func factsOf(d *device.Standpoint, reviewers string, c *pki.Certificate, a trust.Attestation) trust.Facts {
 	return trust.Facts{
 		State: string(d.State), StateReason: d.StateReason, HeldReason: d.HeldReason, FirstUse: d.FirstUse,
 		NotBefore: c.NotBefore.Time(), NotAfter: c.NotAfter.Time(), Revoked: c.RevokedAt != 0,
@@ -67,12 +70,20 @@ func factsOf(d *device.Device, reviewers string, c *pki.Certificate, a trust.Att
 // reviewersOf names who let devices in, by the id of the enrollment, where anybody had to.
 func reviewersOf(ctx context.Context, q bun.IDB, enrollments []string) (map[string]string, error) {
 	reviews, err := enroll.Reviews(ctx, q, enrollments)
-	if err != nil || len(reviews) == 0 {
+	if err != nil {
 		return nil, err
 	}
-	asks := make([]string, len(reviews))
-	for i, r := range reviews {
-		asks[i] = r.ApprovalID
+	if len(reviews) < len(enrollments) {
+		return nil, enroll.ErrUnknown
+	}
+	var asks []string
+	for _, r := range reviews {
+		if r.ApprovalID != "" {
+			asks = append(asks, r.ApprovalID)
+		}
+	}
+	if len(asks) == 0 {
+		return nil, nil
 	}
 	names, err := approval.Approvers(ctx, q, asks)
 	if err != nil {

@@ -35,6 +35,16 @@ type Decided struct {
 	Decision
 }
 
+// Lock has whoever else decides about these devices wait until the transaction ends.
+// SQLite has one writer.
+func Lock(ctx context.Context, tx db.Tx, ids []string) error {
+	if tx.On == db.SQLite {
+		return nil
+	}
+	_, err := tx.NewSelect().Model((*verdictRow)(nil)).ColumnExpr("1").Where("device_id IN (?)", bun.List(ids)).OrderExpr("device_id").For("UPDATE").Exec(ctx)
+	return err
+}
+
 // Put stores decisions about devices, each once, in the transaction that changed a fact.
 func Put(ctx context.Context, tx db.Tx, list ...Decided) error {
 	rows := make([]verdictRow, len(list))
