@@ -21,6 +21,7 @@ type identityRequest struct {
 	KeyCode   string     `json:"key_code"`
 	Digest    string     `json:"digest,omitempty"`
 	Lost      string     `json:"lost,omitempty"`
+	Replaced  bool       `json:"lost_superseded,omitempty"`
 	Ended     *time.Time `json:"certificate_ended,omitempty"`
 	Source    string     `json:"source"`
 	Reason    string     `json:"reason,omitempty"`
@@ -52,7 +53,10 @@ func (p *program) identityRequests() *cobra.Command {
 			row(w, "DEVICE", "NEW KEY CODE", "WHAT", "STATE", "FROM", "ASKED", "UNTIL", "CERTIFICATE ENDED")
 			for _, r := range list.Items {
 				what := r.what()
-				if r.Lost != "" {
+				switch {
+				case r.Replaced:
+					what += ", by a certificate that was replaced before the restore"
+				case r.Lost != "":
 					what += ", certificate lost"
 				}
 				row(w, r.DeviceID, r.KeyCode, what, r.State, first(r.Source, "-"), when(r.CreatedAt), when(r.ExpiresAt), when(r.Ended))

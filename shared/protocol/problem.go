@@ -28,7 +28,7 @@ const (
 	// Identity of the caller, at any device route.
 	CodeCertificateMissing Code = "certificate-missing"
 	CodeCertificateUnknown Code = "certificate-unknown" // not from here, or not the one on record
-	CodeCertificateLost    Code = "certificate-lost"    // issued after the backup that the database came from: recover, see enrollment
+	CodeCertificateLost    Code = "certificate-lost"    // lost since the database came from a backup: recover, see enrollment
 	CodeCertificateExpired Code = "certificate-expired" // it is the one on record: recover, see enrollment
 	CodeCertificateNotYet  Code = "certificate-not-yet" // a clock is wrong
 	CodeIdentityMismatch   Code = "identity-mismatch"   // says it is another device

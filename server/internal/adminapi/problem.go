@@ -175,6 +175,8 @@ var refusals = []struct {
 	{device.ErrHeld, httpkit.CodeConflict, true},
 	{device.ErrRevoked, httpkit.CodeConflict, true},
 	{device.ErrCertificate, httpkit.CodeConflict, true},
+	{identity.ErrInDate, httpkit.CodeConflict, true},
+	{identity.ErrLate, httpkit.CodeConflict, true},
 	{identity.ErrNone, protocol.CodeNotFound, true},
 	{identity.ErrState, httpkit.CodeConflict, true},
 	{policy.ErrNotFounded, protocol.CodeNotReady, true},

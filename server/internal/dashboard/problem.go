@@ -83,6 +83,8 @@ var refusals = []struct {
 	{command.ErrUnknown, http.StatusNotFound, "There is no such command", ""},
 	{command.ErrOver, http.StatusConflict, "The command has ended", "There is nothing left to take back."},
 	{command.ErrRunning, http.StatusConflict, "The command runs already", "What a device has begun cannot be taken back."},
+	{identity.ErrInDate, http.StatusConflict, "The device's certificate is in date", "It needs no way back."},
+	{identity.ErrLate, http.StatusConflict, "The device's certificate ended too long ago", "It enrolls anew."},
 	{identity.ErrNone, http.StatusNotFound, "The device asks for nothing", "Its wish may have ended meanwhile."},
 	{identity.ErrState, http.StatusConflict, "The wish is decided already", ""},
 	{policy.ErrNotFounded, http.StatusServiceUnavailable, "The fleet is not founded yet", ""},

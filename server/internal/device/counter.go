@@ -52,7 +52,7 @@ var (
 	ErrHeld        = errors.New("the device is held because its counter went back")
 	ErrRevoked     = errors.New("the device is revoked")
 	ErrCertificate = errors.New("the certificate is not the one on record for this device")
-	ErrLost        = errors.New("the certificate is not on record since the database came from a backup")
+	ErrLost        = errors.New("the certificate was lost when the database was brought back from a backup")
 	ErrEnrollment  = errors.New("the enrollment is not the one on record for this device")
 	ErrEpoch       = errors.New("the epoch is not the present one")
 	ErrNonce       = errors.New("the first heartbeat of an epoch needs the nonce of that epoch")

@@ -16,6 +16,7 @@ type Standing struct {
 	Next         string    `bun:"next_fingerprint"` // "" when none waits for its first use
 	NextUntil    db.Micros `bun:"next_until"`
 	Gate         Gate      `bun:"gate"`
+	Epoch        string    `bun:"epoch"` // in which it was heard last
 	Sensitive    bool      `bun:"sensitive"`
 }
 
@@ -24,7 +25,7 @@ type Standing struct {
 func Standings(ctx context.Context, tx db.Tx, ids ...string) (map[string]*Standing, error) {
 	var rows []Standing
 	sel := tx.NewSelect().TableExpr("device_counters AS c").
-		ColumnExpr("c.device_id, c.enrollment_id, c.fingerprint, c.next_fingerprint, c.next_until, c.gate").
+		ColumnExpr("c.device_id, c.enrollment_id, c.fingerprint, c.next_fingerprint, c.next_until, c.gate, c.epoch").
 		// Not joined: PostgreSQL would read all of a table that it has no statistics of.
 		ColumnExpr("(SELECT d.sensitive FROM devices AS d WHERE d.device_id = c.device_id) AS sensitive").
 		Where("c.device_id IN (?)", bun.List(ids)).OrderExpr("c.device_id")

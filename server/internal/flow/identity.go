@@ -56,7 +56,8 @@ func (f *Flow) placeIdentity(ctx context.Context, tx db.Tx, r *renewal) (*identi
 	if m.grounds.Given[0].Certified {
 		return nil, identity.ErrKeyUsed
 	}
-	if err := recoverable(ctx, tx, r.Request); err != nil {
+	superseded, err := recoverable(ctx, tx, m.standings[r.DeviceID], r.Request)
+	if err != nil {
 		return nil, err
 	}
 	if err := f.replace(ctx, tx, r.who, m.open[r.DeviceID]); err != nil {
@@ -69,7 +70,8 @@ func (f *Flow) placeIdentity(ctx context.Context, tx db.Tx, r *renewal) (*identi
 	if waiting >= f.settings.MaxPending {
 		return nil, enroll.ErrFull
 	}
-	action, err := identity.Action{Kind: r.Kind, RequestID: r.ID, DeviceID: r.DeviceID, SignedBy: r.SignedBy, Lost: r.Lost, CSRDigest: r.CSRDigest, KeyCode: r.KeyCode}.Bytes()
+	action, err := identity.Action{Kind: r.Kind, RequestID: r.ID, DeviceID: r.DeviceID, SignedBy: r.SignedBy,
+		Lost: r.Lost, LostSuperseded: superseded, CSRDigest: r.CSRDigest, KeyCode: r.KeyCode}.Bytes()
 	if err != nil {
 		return nil, err
 	}
@@ -94,16 +96,29 @@ func (f *Flow) placeIdentity(ctx context.Context, tx db.Tx, r *renewal) (*identi
 		Details: map[string]string{"request": r.ID, "kind": string(r.Kind), "digest": ask.Digest, "key_code": r.KeyCode}})
 }
 
-// recoverable holds a recovery to the time that is given for it.
-func recoverable(ctx context.Context, tx db.Tx, r *identity.Request) error {
-	if r.Kind != identity.Recovery || r.Lost != "" {
-		return nil
+// recoverable holds a recovery to the time that is given for it: after the end of the
+// certificate that the device goes by, or as long as the one whose key signed in its
+// place is lost. It reports whether the record has that one as superseded.
+func recoverable(ctx context.Context, tx db.Tx, s *device.Standing, r *identity.Request) (superseded bool, err error) {
+	switch {
+	case r.Kind != identity.Recovery:
+		return false, nil
+	case r.Lost != "":
+		epoch, err := tx.Epoch(ctx)
+		if err != nil {
+			return false, err
+		}
+		lost, superseded, err := stillLost(ctx, tx, r.Lost, s.Epoch == epoch)
+		if err == nil && !lost {
+			err = device.ErrCertificate
+		}
+		return superseded, err
 	}
 	cert, err := pki.Get(ctx, tx, r.SignedBy)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return identity.Recoverable(cert.NotAfter.Time(), tx.Now)
+	return false, identity.Recoverable(cert.NotAfter.Time(), tx.Now)
 }
 
 // settle signs the certificate of an approved request, then records it in one
@@ -129,7 +144,7 @@ func (f *Flow) settle(ctx context.Context, who audit.Actor, r *identity.Request)
 		if err := device.May(standings[r.DeviceID], d.EnrollmentID, r.SignedBy); err != nil {
 			return err
 		}
-		if err := recoverable(ctx, tx, r); err != nil {
+		if _, err := recoverable(ctx, tx, standings[r.DeviceID], r); err != nil {
 			return err
 		}
 		grounds, err := pki.Ground(ctx, tx, tx.At(), pki.Wish{DeviceID: r.DeviceID})
@@ -241,7 +256,11 @@ func mayStill(ctx context.Context, tx db.Tx, r *identity.Request) error {
 	if s == nil {
 		return device.ErrUnknown
 	}
-	return device.May(s, s.EnrollmentID, r.SignedBy)
+	if err := device.May(s, s.EnrollmentID, r.SignedBy); err != nil {
+		return err
+	}
+	_, err = recoverable(ctx, tx, s, r)
+	return err
 }
 
 // ExpireIdentities writes down that the time of requests is over, and ends the

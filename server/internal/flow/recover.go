@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 
+	"github.com/uptrace/bun"
+
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
@@ -59,7 +61,7 @@ type lastCertificate struct {
 }
 
 // last is the last certificate that was accepted from a device, if the request names
-// that one, or one that a restore forgot, which comes with the request. Whoever cannot
+// that one, or one that was lost with a restore, which comes with the request. Whoever cannot
 // sign with its key learns nothing of the device, not even whether there is one.
 func (f *Flow) last(ctx context.Context, wish *signing.Renewal, der []byte) (lastCertificate, error) {
 	c, err := device.GetCounter(ctx, f.d.Read(), wish.DeviceID)
@@ -86,8 +88,8 @@ func (f *Flow) last(ctx context.Context, wish *signing.Renewal, der []byte) (las
 	return lastCertificate{key: leaf.PublicKey, onRecord: c.Fingerprint}, nil
 }
 
-// lostKey is the key of a certificate that a restore forgot: our authority's signature
-// on it is all that is left of it. It may have expired since.
+// lostKey is the key of a certificate that was lost with a restore: our authority's
+// signature on it is all that speaks for it. It may have expired since.
 func (f *Flow) lostKey(ctx context.Context, wish *signing.Renewal, der []byte) (crypto.PublicKey, error) {
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
@@ -110,9 +112,7 @@ func (f *Flow) lostKey(ctx context.Context, wish *signing.Renewal, der []byte) (
 }
 
 // lost reports whether a certificate of an authority of ours is of no use only because
-// the database came from a backup: it was issued before that was said, and the record
-// either does not have it, or had not seen it used. One that the record knows
-// otherwise was superseded or revoked, and leads nowhere.
+// the database came from a backup: it was issued before that was said, and stillLost.
 func (f *Flow) lost(ctx context.Context, id certs.Identity) (bool, error) {
 	in, err := f.d.Instance(ctx)
 	if err != nil {
@@ -122,11 +122,30 @@ func (f *Flow) lost(ctx context.Context, id certs.Identity) (bool, error) {
 	if !id.NotBefore.Before(restored) || !restored.After(in.CreatedAt.Time()) {
 		return false, nil // issued since, or never restored
 	}
-	cert, err := pki.Get(ctx, f.d.Read(), id.Fingerprint)
-	if errors.Is(err, db.ErrNotFound) {
-		return true, nil
+	c, err := device.GetCounter(ctx, f.d.Read(), id.DeviceID)
+	if err != nil {
+		return false, err
 	}
-	return cert.RevokedReason == pki.Restored, err
+	lost, _, err := stillLost(ctx, f.d.Read(), id.Fingerprint, c.Epoch == in.Epoch)
+	return lost, err
+}
+
+// stillLost reports whether the way back is open to a certificate of before a restore,
+// given whether its device was heard since, under the certificate on record. It is
+// where the record does not have it or had not seen it used. It is, too, where the
+// record has it as superseded and the device was not heard: an earlier restore can have
+// led the device back to it, and then the key of the one on record is gone. One that
+// the record knows otherwise was revoked, and leads nowhere.
+func stillLost(ctx context.Context, q bun.IDB, fingerprint string, heard bool) (lost, superseded bool, err error) {
+	cert, err := pki.Get(ctx, q, fingerprint)
+	if errors.Is(err, db.ErrNotFound) {
+		return true, false, nil
+	}
+	if err != nil {
+		return false, false, err
+	}
+	superseded = cert.RevokedReason == pki.Superseded
+	return cert.RevokedReason == pki.Restored || superseded && !heard, superseded, nil
 }
 
 // Ended is what a certificate that has expired is refused with: by expired only if it
@@ -145,7 +164,8 @@ func (f *Flow) Ended(ctx context.Context, id certs.Identity, expired error) erro
 }
 
 // Unknown is what a certificate that the device does not go by is refused with: as
-// lost if a restore forgot it, from which there is a way back, and by unknown otherwise.
+// lost if it was so with a restore, from which there is a way back, and by unknown
+// otherwise.
 func (f *Flow) Unknown(ctx context.Context, id certs.Identity, unknown error) error {
 	lost, err := f.lost(ctx, id)
 	switch {

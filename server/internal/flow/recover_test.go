@@ -359,7 +359,9 @@ func TestADeviceThatRenewedSinceTheBackupComesBackByAPersonsWord(t *testing.T) {
 		w.must(err)
 		told("the newest", c, device.ErrLost)
 		told("the one before", b, device.ErrLost)
-		told("one that is on record as replaced", replaced, device.ErrCertificate)
+		told("one that is on record as superseded", replaced, device.ErrLost)
+		kept.recover(kept.beat())
+		told("one that is on record as superseded, by one that was heard since", replaced, device.ErrCertificate)
 		w.clock.Add(time.Hour)
 		made, err := w.pki.IssueDevice("edge-1", a.enrollmentID, a.key.Public(), w.clock.Now(), time.Hour)
 		w.must(err)
@@ -413,6 +415,85 @@ func TestADeviceThatRenewedSinceTheBackupComesBackByAPersonsWord(t *testing.T) {
 		told("the lost one afterwards", c, device.ErrLost)
 		if n := w.count("certificates", "device_id = 'edge-1' AND revoked_at = 0 AND fingerprint <> ?", d.identity.Fingerprint); n != 0 {
 			w.Errorf("%d certificates are in force besides", n)
+		}
+	})
+}
+
+// BKP-02, AGT-13: a restore of too old a backup leads a device back to the certificate
+// before, and a restore of a newer one then has that as superseded.
+func TestASupersededCertificateHasAWayBackUntilItsSuccessorIsHeard(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		type pair struct{ old, next *agent }
+		devices := make(map[string]pair)
+		for _, id := range []string{"back", "waits", "approved", "revoked"} {
+			a := w.enrolled(id)
+			w.must(a.beat())
+			b := a.renewed()
+			w.must(b.beat())
+			a.counter = b.counter
+			devices[id] = pair{a, b}
+		}
+		w.clock.Add(time.Hour)
+		asks := func(id string) (*agent, error) {
+			old := devices[id].old
+			return old.recoveryBy(old.wish(lost), old.der())
+		}
+		told := func(id string, want error) {
+			t.Helper()
+			if err := w.Unknown(t.Context(), devices[id].old.identity, device.ErrCertificate); !errors.Is(err, want) {
+				w.Errorf("%s is told %v, want %v", id, err, want)
+			}
+		}
+		told("back", device.ErrCertificate)
+		if _, err := asks("back"); !errors.Is(err, flow.ErrRenewal) {
+			w.Errorf("before any restore: %v", err)
+		}
+		w.must(w.Revoke(t.Context(), w.by, "revoked", "sold"))
+		_, err := flow.MarkRestored(t.Context(), w.d, w.outside, w.by, nil)
+		w.must(err)
+
+		told("back", device.ErrLost)
+		if _, err := asks("revoked"); !errors.Is(err, device.ErrRevoked) {
+			w.Errorf("of a revoked device: %v", err)
+		}
+		waiting := make(map[string]*agent)
+		for _, id := range []string{"back", "waits", "approved"} {
+			waiting[id], err = asks(id)
+			w.must(err)
+			if shown := w.waiting(id); shown.Lost != devices[id].old.identity.Fingerprint || !shown.Superseded || shown.SignedBy != devices[id].next.identity.Fingerprint {
+				w.Errorf("%s: shown %+v", id, shown)
+			}
+		}
+		w.agree("back")
+		r, err := waiting["back"].poll()
+		w.must(err)
+		if r.State != protocol.EnrollIssued {
+			w.Fatalf("answer %+v", r)
+		}
+		c := devices["back"].old.back(waiting["back"])
+		c.recover(c.beat())
+		told("back", device.ErrCertificate)
+
+		w.agree("approved")
+		for _, id := range []string{"waits", "approved"} {
+			next := devices[id].next
+			next.recover(next.beat())
+			told(id, device.ErrCertificate)
+			if _, err := asks(id); !errors.Is(err, flow.ErrRenewal) {
+				w.Errorf("%s asks once the other was heard: %v", id, err)
+			}
+			if _, err := waiting[id].poll(); id == "approved" && !errors.Is(err, device.ErrCertificate) {
+				w.Errorf("what was approved before the other was heard: %v", err)
+			}
+			if n := w.count("certificates", "device_id = ? AND revoked_at = 0", id); n != 1 {
+				w.Errorf("%s: %d certificates are in force", id, n)
+			}
+			w.must(next.beat())
+		}
+		_, err = w.IdentityReview(t.Context(), w.by, "waits", flow.Decision{Approve: true, Digest: w.waiting("waits").Digest, Reason: "it is ours"})
+		if !errors.Is(err, device.ErrCertificate) {
+			w.Errorf("approved after the other was heard: %v", err)
 		}
 	})
 }

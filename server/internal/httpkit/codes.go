@@ -51,7 +51,7 @@ var codes = map[protocol.Code]meaning{
 
 	protocol.CodeCertificateMissing: {http.StatusUnauthorized, "A client certificate is needed"},
 	protocol.CodeCertificateUnknown: {http.StatusUnauthorized, "The client certificate is not one on record"},
-	protocol.CodeCertificateLost:    {http.StatusUnauthorized, "The client certificate was issued after the backup that the server's database came from"},
+	protocol.CodeCertificateLost:    {http.StatusUnauthorized, "The client certificate was lost when the server's database was brought back from a backup"},
 	protocol.CodeCertificateExpired: {http.StatusUnauthorized, "The client certificate has expired"},
 	protocol.CodeCertificateNotYet:  {http.StatusUnauthorized, "The client certificate is not valid yet"},
 	protocol.CodeIdentityMismatch:   {http.StatusForbidden, "The message names another device than the certificate"},

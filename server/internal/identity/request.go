@@ -73,12 +73,13 @@ type Action struct {
 	DeviceID  string `json:"device_id"`
 	SignedBy  string `json:"signed_by"` // fingerprint of the certificate whose key signed
 	// Lost is the fingerprint of the certificate whose key signed in place of that one:
-	// it is of an authority of ours and not on record, since the database came from a
-	// backup. "" otherwise.
-	Lost      string `json:"lost,omitempty"`
-	CSRDigest string `json:"csr_digest"`          // SHA-256 of the request in DER, or of the certificate that was issued elsewhere
-	KeyCode   string `json:"key_code"`            // of the new key
-	Authority string `json:"authority,omitempty"` // fingerprint of who issued the certificate, when it was issued elsewhere
+	// it is of an authority of ours, and the database came from a backup that does not
+	// have it, or has it as superseded: LostSuperseded. "" otherwise.
+	Lost           string `json:"lost,omitempty"`
+	LostSuperseded bool   `json:"lost_superseded,omitempty"`
+	CSRDigest      string `json:"csr_digest"`          // SHA-256 of the request in DER, or of the certificate that was issued elsewhere
+	KeyCode        string `json:"key_code"`            // of the new key
+	Authority      string `json:"authority,omitempty"` // fingerprint of who issued the certificate, when it was issued elsewhere
 }
 
 // Bytes are the action's canonical bytes: encoding/json writes members in the

@@ -22,7 +22,7 @@ type Request struct {
 	KeyDigest   string    `bun:"key_digest"` // of kind Outside its own id: a key may come with several certificates
 	KeyCode     string    `bun:"key_code"`
 	SignedBy    string    `bun:"signed_by"`   // fingerprint of the certificate whose key signed
-	Lost        string    `bun:"lost"`        // fingerprint of the one that did, in place of that on record: a restore forgot it
+	Lost        string    `bun:"lost"`        // fingerprint of the one that did, in place of that on record: a restore lost it
 	ApprovalID  string    `bun:"approval_id"` // "" when nobody had to decide
 	Fingerprint string    `bun:"fingerprint"` // of the certificate, once issued
 	Source      string    `bun:"source"`
