@@ -145,7 +145,7 @@ func explain(w io.Writer, d *devicePage) {
 	row(w, "state", d.State)
 	row(w, "key code", d.KeyCode)
 	if r := d.Identity; r != nil {
-		row(w, r.Kind, r.State+", new key code "+r.KeyCode+", asked "+when(r.CreatedAt)+" from "+first(r.Source, "-")+", until "+when(r.ExpiresAt))
+		row(w, r.what(), r.State+", new key code "+r.KeyCode+", asked "+when(r.CreatedAt)+" from "+first(r.Source, "-")+", until "+when(r.ExpiresAt))
 		if r.Digest != "" {
 			row(w, "", "digest "+r.Digest)
 		}

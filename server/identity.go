@@ -21,7 +21,7 @@ type identityRequest struct {
 	KeyCode   string     `json:"key_code"`
 	Digest    string     `json:"digest,omitempty"`
 	Lost      string     `json:"lost,omitempty"`
-	Replaced  bool       `json:"lost_superseded,omitempty"`
+	LostEnded string     `json:"lost_ended,omitempty"`
 	Ended     *time.Time `json:"certificate_ended,omitempty"`
 	Source    string     `json:"source"`
 	Reason    string     `json:"reason,omitempty"`
@@ -31,8 +31,15 @@ type identityRequest struct {
 
 // what names the kind of a request for people.
 func (r identityRequest) what() string {
-	if r.Kind == "outside" {
+	switch {
+	case r.Kind == "outside":
 		return "certificate of another authority"
+	case r.LostEnded == "superseded":
+		return r.Kind + " by a certificate that another took the place of"
+	case r.LostEnded != "":
+		return r.Kind + " by a certificate on record as " + r.LostEnded
+	case r.Lost != "":
+		return r.Kind + " by a certificate that the restore lost"
 	}
 	return r.Kind
 }
@@ -52,14 +59,7 @@ func (p *program) identityRequests() *cobra.Command {
 		return o.show(list, func(w io.Writer) {
 			row(w, "DEVICE", "NEW KEY CODE", "WHAT", "STATE", "FROM", "ASKED", "UNTIL", "CERTIFICATE ENDED")
 			for _, r := range list.Items {
-				what := r.what()
-				switch {
-				case r.Replaced:
-					what += ", by a certificate that was replaced before the restore"
-				case r.Lost != "":
-					what += ", certificate lost"
-				}
-				row(w, r.DeviceID, r.KeyCode, what, r.State, first(r.Source, "-"), when(r.CreatedAt), when(r.ExpiresAt), when(r.Ended))
+				row(w, r.DeviceID, r.KeyCode, r.what(), r.State, first(r.Source, "-"), when(r.CreatedAt), when(r.ExpiresAt), when(r.Ended))
 			}
 		})
 	})

@@ -20,7 +20,7 @@ const (
 	CodeDeviceGone     Code = "device-gone"     // the device_id was revoked or retired, for good
 	CodeEnrollConflict Code = "enroll-conflict" // the enrollment_id belongs to another request
 	CodeEnrollUnknown  Code = "enroll-unknown"  //
-	CodeEnrollFull     Code = "enroll-full"     // too many wait for review: try again later
+	CodeEnrollFull     Code = "enroll-full"     // too many wait for review, or another of the device: try again later
 	CodePollInvalid    Code = "poll-invalid"    // not signed by the key that enrolls
 	CodeNonceStale     Code = "nonce-stale"     // poll again at once with the nonce of this problem
 	CodeCAMismatch     Code = "ca-mismatch"     // the device sees another server CA: someone is in between

@@ -190,7 +190,7 @@ func (r *Renewer) round(ctx context.Context) (time.Duration, error) {
 		r.Log.WarnContext(ctx, "the device's certificate has expired; asking to be let in again", "expired_at", id.Leaf.NotAfter.UTC())
 		return 0, r.begin(&s, true)
 	case e.Lost:
-		r.Log.WarnContext(ctx, "the server forgot the device's certificate by a restore; asking to be let in again")
+		r.Log.WarnContext(ctx, "the server lost the device's certificate by a restore; asking to be let in again")
 		return 0, r.begin(&s, true)
 	}
 	if due := r.Due(id.Leaf); !r.isForced() && now.Before(due) {

@@ -35,7 +35,7 @@ type Counter struct {
 	Pending      int       `bun:"pending"`
 	Counter      int64     `bun:"counter"`
 	SeenAt       db.Micros `bun:"seen_at"`
-	Epoch        string    `bun:"epoch"`
+	Epoch        string    `bun:"epoch"` // see Heard
 	BootID       string    `bun:"boot_id"`
 	BootFirst    int64     `bun:"boot_first"` // the first counter accepted under BootID
 	Said         string    `bun:"said"`
@@ -99,6 +99,11 @@ func Judge(row *Counter, in db.Instance, b Beat) error {
 	}
 	return ErrRace
 }
+
+// Heard reports whether a device was heard in the present epoch, under the certificate
+// on record, given its counter's epoch: that of what it sent last, or "" for the present
+// one where its next heartbeat has to prove again that it is fresh.
+func Heard(epoch, present string) bool { return epoch == "" || epoch == present }
 
 // HoldAfter is how many refused counters in a row hold a device: one can be a
 // message that came twice.

@@ -16,7 +16,7 @@ type Standing struct {
 	Next         string    `bun:"next_fingerprint"` // "" when none waits for its first use
 	NextUntil    db.Micros `bun:"next_until"`
 	Gate         Gate      `bun:"gate"`
-	Epoch        string    `bun:"epoch"` // in which it was heard last
+	Epoch        string    `bun:"epoch"` // see Heard
 	Sensitive    bool      `bun:"sensitive"`
 }
 

@@ -168,10 +168,25 @@ func setGate(ctx context.Context, tx db.Tx, d *Device) error {
 }
 
 // forgetEpoch makes the next heartbeat prove that it is fresh: it needs the
-// nonce that only the refusal of the one before it carries.
+// nonce that only the refusal of the one before it carries. A device that was not heard
+// in the present epoch needs that anyway, and is not to pass for one that was; see Heard.
 func forgetEpoch(ctx context.Context, tx db.Tx, id string) error {
-	return db.One(tx.NewUpdate().Model((*Counter)(nil)).Set("epoch = ''").Set("boot_id = ''").
+	present, err := tx.Epoch(ctx)
+	if err != nil {
+		return err
+	}
+	return db.One(tx.NewUpdate().Model((*Counter)(nil)).Set("epoch = CASE WHEN epoch = ? THEN '' ELSE epoch END", present).Set("boot_id = ''").
 		Where("device_id = ?", id).Exec(ctx))
+}
+
+// EndEpoch writes down, before an epoch ends, which devices were heard in it.
+func EndEpoch(ctx context.Context, tx db.Tx) error {
+	present, err := tx.Epoch(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = tx.NewUpdate().Model((*Counter)(nil)).Set("epoch = ?", present).Where("epoch = ''").Exec(ctx)
+	return err
 }
 
 // Said is what a device says of itself.

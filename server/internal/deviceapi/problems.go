@@ -50,6 +50,7 @@ var translations = []struct {
 	{flow.ErrCAMismatch, protocol.CodeCAMismatch, false},
 
 	{flow.ErrRenewal, protocol.CodeRenewalInvalid, false},
+	{identity.ErrTurn, protocol.CodeEnrollFull, true},
 	{identity.ErrInDate, protocol.CodeRenewalInvalid, false},
 	{identity.ErrConflict, protocol.CodeRenewalConflict, false},
 	{identity.ErrKeyUsed, protocol.CodeRenewalConflict, false},

@@ -198,6 +198,7 @@ type news struct {
 	used, fingerprints []string         // devices that use their next certificates for the first time
 	told               []device.Telling // what devices say of themselves and did not before
 	judge              []string         // devices of which a fact of their trust changed
+	back               []string         // devices that are heard for the first time in an epoch, or may be
 }
 
 func (n *news) add(b beat, r device.Raised) {
@@ -208,6 +209,9 @@ func (n *news) add(b beat, r device.Raised) {
 	if says || b.said.Facts != nil {
 		n.told = append(n.told, device.Telling{DeviceID: b.DeviceID, Digest: b.Said, Said: b.said})
 	}
+	if b.Receipt == 0 && !r.First { // one that was accepted in this epoch has a receipt of it
+		n.back = append(n.back, b.DeviceID)
+	}
 	if r.First || says {
 		n.judge = append(n.judge, b.DeviceID)
 	}
@@ -216,6 +220,11 @@ func (n *news) add(b beat, r device.Raised) {
 func (n *news) store(ctx context.Context, tx db.Tx) error {
 	if len(n.used) > 0 {
 		if err := supersede(ctx, tx, n.used, n.fingerprints); err != nil {
+			return err
+		}
+	}
+	if len(n.back) > 0 {
+		if err := endRivals(ctx, tx, n.back); err != nil {
 			return err
 		}
 	}

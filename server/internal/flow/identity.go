@@ -56,11 +56,15 @@ func (f *Flow) placeIdentity(ctx context.Context, tx db.Tx, r *renewal) (*identi
 	if m.grounds.Given[0].Certified {
 		return nil, identity.ErrKeyUsed
 	}
-	superseded, err := recoverable(ctx, tx, m.standings[r.DeviceID], r.Request)
+	ended, err := recoverable(ctx, tx, m.standings[r.DeviceID], r.Request)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.replace(ctx, tx, r.who, m.open[r.DeviceID]); err != nil {
+	open := m.open[r.DeviceID]
+	if ended != "" && open != nil && open.Live(tx.Now).Open() && open.Lost != r.Lost {
+		return nil, identity.ErrTurn
+	}
+	if err := f.replace(ctx, tx, r.who, open); err != nil {
 		return nil, err
 	}
 	waiting, err := identity.Waiting(ctx, tx, f.settings.MaxPending)
@@ -71,7 +75,7 @@ func (f *Flow) placeIdentity(ctx context.Context, tx db.Tx, r *renewal) (*identi
 		return nil, enroll.ErrFull
 	}
 	action, err := identity.Action{Kind: r.Kind, RequestID: r.ID, DeviceID: r.DeviceID, SignedBy: r.SignedBy,
-		Lost: r.Lost, LostSuperseded: superseded, CSRDigest: r.CSRDigest, KeyCode: r.KeyCode}.Bytes()
+		Lost: r.Lost, LostEnded: ended, CSRDigest: r.CSRDigest, KeyCode: r.KeyCode}.Bytes()
 	if err != nil {
 		return nil, err
 	}
@@ -98,27 +102,27 @@ func (f *Flow) placeIdentity(ctx context.Context, tx db.Tx, r *renewal) (*identi
 
 // recoverable holds a recovery to the time that is given for it: after the end of the
 // certificate that the device goes by, or as long as the one whose key signed in its
-// place is lost. It reports whether the record has that one as superseded.
-func recoverable(ctx context.Context, tx db.Tx, s *device.Standing, r *identity.Request) (superseded bool, err error) {
+// place is lost. It reports as what the record has that one, if as ended.
+func recoverable(ctx context.Context, tx db.Tx, s *device.Standing, r *identity.Request) (ended string, err error) {
 	switch {
 	case r.Kind != identity.Recovery:
-		return false, nil
+		return "", nil
 	case r.Lost != "":
 		epoch, err := tx.Epoch(ctx)
 		if err != nil {
-			return false, err
+			return "", err
 		}
-		lost, superseded, err := stillLost(ctx, tx, r.Lost, s.Epoch == epoch)
+		lost, ended, err := stillLost(ctx, tx, r.Lost, device.Heard(s.Epoch, epoch))
 		if err == nil && !lost {
 			err = device.ErrCertificate
 		}
-		return superseded, err
+		return ended, err
 	}
 	cert, err := pki.Get(ctx, tx, r.SignedBy)
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	return false, identity.Recoverable(cert.NotAfter.Time(), tx.Now)
+	return "", identity.Recoverable(cert.NotAfter.Time(), tx.Now)
 }
 
 // settle signs the certificate of an approved request, then records it in one

@@ -508,6 +508,9 @@ func TestALostCertificateOfOursLeadsNowhereFromAnothers(t *testing.T) {
 		w.exec("UPDATE device_counters SET fingerprint = ? WHERE device_id = 'edge-1'", certs.Fingerprint(leaf.Raw))
 		_, err := flow.MarkRestored(t.Context(), w.d, w.outside, w.by, nil)
 		w.must(err)
+		if err := w.Unknown(t.Context(), ours.identity, device.ErrCertificate); !errors.Is(err, device.ErrCertificate) {
+			t.Errorf("it is told %v", err)
+		}
 		if _, err := ours.recoveryBy(ours.wish(lost), der); !errors.Is(err, flow.ErrRenewal) {
 			t.Errorf("%v", err)
 		}

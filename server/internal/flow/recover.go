@@ -8,6 +8,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
@@ -126,26 +127,59 @@ func (f *Flow) lost(ctx context.Context, id certs.Identity) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	lost, _, err := stillLost(ctx, f.d.Read(), id.Fingerprint, c.Epoch == in.Epoch)
+	if cert, err := pki.Get(ctx, f.d.Read(), c.Fingerprint); err == nil && cert.IsOutside() {
+		return false, nil // its own authority gives it another
+	}
+	lost, _, err := stillLost(ctx, f.d.Read(), id.Fingerprint, device.Heard(c.Epoch, in.Epoch))
 	return lost, err
 }
 
 // stillLost reports whether the way back is open to a certificate of before a restore,
 // given whether its device was heard since, under the certificate on record. It is
-// where the record does not have it or had not seen it used. It is, too, where the
-// record has it as superseded and the device was not heard: an earlier restore can have
-// led the device back to it, and then the key of the one on record is gone. One that
-// the record knows otherwise was revoked, and leads nowhere.
-func stillLost(ctx context.Context, q bun.IDB, fingerprint string, heard bool) (lost, superseded bool, err error) {
+// where the record does not have it, or the restore ended it. It is, too, where the
+// record has it as superseded or as not used in time, as ended says, and the device was
+// not heard: an earlier restore can have led the device back to the one, and it can have
+// used the other after the backup, so that the key of the one on record is gone. A
+// certificate that the record knows otherwise was revoked, and leads nowhere.
+func stillLost(ctx context.Context, q bun.IDB, fingerprint string, heard bool) (lost bool, ended string, err error) {
 	cert, err := pki.Get(ctx, q, fingerprint)
-	if errors.Is(err, db.ErrNotFound) {
-		return true, false, nil
+	switch {
+	case errors.Is(err, db.ErrNotFound):
+		return true, "", nil
+	case err != nil:
+		return false, "", err
+	case cert.RevokedReason == pki.Superseded, cert.RevokedReason == pki.Unused:
+		return !heard, cert.RevokedReason, nil
 	}
+	return cert.RevokedReason == pki.Restored, "", nil
+}
+
+// endRivals ends what was asked for, approved or given by the keys of certificates that
+// the record has as ended, of devices that were now heard under the one on record: its
+// key is not lost.
+func endRivals(ctx context.Context, tx db.Tx, devices []string) error {
+	list, err := identity.OpenLost(ctx, tx, devices)
 	if err != nil {
-		return false, false, err
+		return err
 	}
-	superseded = cert.RevokedReason == pki.Superseded
-	return cert.RevokedReason == pki.Restored || superseded && !heard, superseded, nil
+	for i := range list {
+		r := &list[i]
+		if lost, _, err := stillLost(ctx, tx, r.Lost, true); err != nil || lost {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		const reason = "the device was heard under the certificate on record"
+		if err := end(ctx, tx, r, identity.Rejected, reason, approval.Void, pki.Unused); err != nil {
+			return err
+		}
+		if err := audit.Write(ctx, tx, audit.Actor{Kind: audit.System, ID: "heartbeat"}, audit.Entry{Action: audit.IdentityReject, ObjectKind: "device", ObjectID: r.DeviceID,
+			Reason: reason, Details: map[string]string{"request": r.ID, "fingerprint": r.Fingerprint}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Ended is what a certificate that has expired is refused with: by expired only if it

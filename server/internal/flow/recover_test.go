@@ -150,6 +150,10 @@ func TestARecoveryIsRefusedWhereRulesSaySo(t *testing.T) {
 		if _, err := b.recovery(b.wish(lost)); !errors.Is(err, identity.ErrLate) {
 			w.Errorf("too late: %v", err)
 		}
+		digest := w.waiting("edge-1").Digest
+		if _, err := w.IdentityReview(t.Context(), w.by, "edge-1", flow.Decision{Approve: true, Digest: digest, Reason: "it is ours"}); !errors.Is(err, identity.ErrLate) {
+			w.Errorf("agreed to too late: %v", err)
+		}
 	})
 }
 
@@ -426,7 +430,7 @@ func TestASupersededCertificateHasAWayBackUntilItsSuccessorIsHeard(t *testing.T)
 	onBoth(t, func(w *world) {
 		type pair struct{ old, next *agent }
 		devices := make(map[string]pair)
-		for _, id := range []string{"back", "waits", "approved", "revoked"} {
+		for _, id := range []string{"back", "waits", "approved", "given", "revoked"} {
 			a := w.enrolled(id)
 			w.must(a.beat())
 			b := a.renewed()
@@ -458,10 +462,10 @@ func TestASupersededCertificateHasAWayBackUntilItsSuccessorIsHeard(t *testing.T)
 			w.Errorf("of a revoked device: %v", err)
 		}
 		waiting := make(map[string]*agent)
-		for _, id := range []string{"back", "waits", "approved"} {
+		for _, id := range []string{"back", "waits", "approved", "given"} {
 			waiting[id], err = asks(id)
 			w.must(err)
-			if shown := w.waiting(id); shown.Lost != devices[id].old.identity.Fingerprint || !shown.Superseded || shown.SignedBy != devices[id].next.identity.Fingerprint {
+			if shown := w.waiting(id); shown.Lost != devices[id].old.identity.Fingerprint || shown.LostEnded != pki.Superseded || shown.SignedBy != devices[id].next.identity.Fingerprint {
 				w.Errorf("%s: shown %+v", id, shown)
 			}
 		}
@@ -476,25 +480,131 @@ func TestASupersededCertificateHasAWayBackUntilItsSuccessorIsHeard(t *testing.T)
 		told("back", device.ErrCertificate)
 
 		w.agree("approved")
-		for _, id := range []string{"waits", "approved"} {
+		w.agree("given")
+		r, err = waiting["given"].poll()
+		w.must(err)
+		if r.State != protocol.EnrollIssued {
+			w.Fatalf("answer %+v", r)
+		}
+		for _, id := range []string{"waits", "approved", "given"} {
 			next := devices[id].next
 			next.recover(next.beat())
 			told(id, device.ErrCertificate)
 			if _, err := asks(id); !errors.Is(err, flow.ErrRenewal) {
 				w.Errorf("%s asks once the other was heard: %v", id, err)
 			}
-			if _, err := waiting[id].poll(); id == "approved" && !errors.Is(err, device.ErrCertificate) {
-				w.Errorf("what was approved before the other was heard: %v", err)
+			if r, err := waiting[id].poll(); err != nil || r.State != protocol.EnrollRejected {
+				w.Errorf("%s asks after what it asked for before: %+v %v", id, r, err)
 			}
 			if n := w.count("certificates", "device_id = ? AND revoked_at = 0", id); n != 1 {
 				w.Errorf("%s: %d certificates are in force", id, n)
 			}
 			w.must(next.beat())
+			next.falls()
+			w.must(w.give(w.Resync, id, "it is ours"))
+			told(id, device.ErrCertificate) // its counter begins anew, and nothing else
 		}
-		_, err = w.IdentityReview(t.Context(), w.by, "waits", flow.Decision{Approve: true, Digest: w.waiting("waits").Digest, Reason: "it is ours"})
-		if !errors.Is(err, device.ErrCertificate) {
-			w.Errorf("approved after the other was heard: %v", err)
+		got := devices["given"].old.back(waiting["given"])
+		got.counter += 10
+		if err := got.beat(); !errors.Is(err, device.ErrCertificate) {
+			w.Errorf("what was given before the other was heard: %v", err)
 		}
+		c.falls()
+		_, err = flow.MarkRestored(t.Context(), w.d, w.outside, w.by, nil)
+		w.must(err)
+		told("waits", device.ErrLost) // a resync before its heartbeat
+		w.must(w.give(w.Resync, "back", "it is ours"))
+		told("back", device.ErrLost) // and one of a device that was not heard since
+	})
+}
+
+// falls has a device held, as one whose counter went back.
+func (a *agent) falls() {
+	a.w.Helper()
+	stale := *a
+	for range device.HoldAfter {
+		stale.counter -= 2 // beat adds one
+		if err := stale.beat(); !errors.Is(err, device.ErrStale) {
+			a.w.Fatalf("a counter that went back: %v", err)
+		}
+	}
+}
+
+// BKP-02: the record ends what it takes for unused, and what the device used after the
+// backup is among that.
+func TestACertificateOnRecordAsUnusedHasAWayBackAndARevokedOneHasNone(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		a, b := w.enrolled("edge-1"), w.enrolled("edge-2")
+		w.must(a.beat())
+		w.must(b.beat())
+		used, revoked := a.renewed(), b.renewed()
+		w.clock.Add(48 * time.Hour)
+		w.must(w.ExpireIdentities(t.Context()))
+		w.exec("UPDATE certificates SET revoked_reason = 'stolen', revoked_at = 1 WHERE fingerprint = ?", revoked.identity.Fingerprint)
+		_, err := flow.MarkRestored(t.Context(), w.d, w.outside, w.by, nil)
+		w.must(err)
+		if err := w.Unknown(t.Context(), revoked.identity, device.ErrCertificate); !errors.Is(err, device.ErrCertificate) {
+			w.Errorf("a revoked one is told %v", err)
+		}
+		if _, err := revoked.recoveryBy(revoked.wish(lost), revoked.der()); !errors.Is(err, flow.ErrRenewal) {
+			w.Errorf("a revoked one asks: %v", err)
+		}
+		if err := w.Unknown(t.Context(), used.identity, device.ErrCertificate); !errors.Is(err, device.ErrLost) {
+			w.Errorf("one on record as unused is told %v", err)
+		}
+		asks, err := used.recoveryBy(used.wish(lost), used.der())
+		w.must(err)
+		if shown := w.waiting("edge-1"); shown.LostEnded != pki.Unused {
+			w.Errorf("shown %+v", shown)
+		}
+		w.agree("edge-1")
+		_, err = asks.poll()
+		w.must(err)
+		back := used.back(asks)
+		back.recover(back.beat())
+	})
+}
+
+// BKP-02: whoever kept the key of an earlier certificate does not stand in the way of the
+// one that was lost, or that is on record: neither before nor after a person agreed.
+func TestASupersededCertificateWaitsForTheOthersOfItsDevice(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		a := w.enrolled("edge-1")
+		w.must(a.beat())
+		b := a.renewed()
+		w.must(b.beat())
+		restore := w.backup()
+		w.clock.Add(time.Hour)
+		c := b.renewed()
+		w.must(c.beat())
+		old, newest := a.der(), c.der()
+		restore()
+		w.exec("UPDATE certificates SET revoked_reason = '' WHERE revoked_at = 0")
+		w.exec("DELETE FROM identity_requests WHERE device_id = 'edge-1'")
+		w.exec("DELETE FROM certificates WHERE fingerprint = ?", c.identity.Fingerprint)
+		w.clock.Add(time.Hour)
+		_, err := flow.MarkRestored(t.Context(), w.d, w.outside, w.by, nil)
+		w.must(err)
+
+		_, err = a.recoveryBy(a.wish(lost), old)
+		w.must(err)
+		_, err = a.recoveryBy(a.wish(lost), old) // begins anew, with another key
+		w.must(err)
+		asks, err := c.recoveryBy(c.wish(lost), newest)
+		w.must(err)
+		for _, then := range []func(){func() {}, func() { w.agree("edge-1") }, func() {
+			_, err := asks.poll()
+			w.must(err)
+		}} {
+			then()
+			if _, err := a.recoveryBy(a.wish(lost), old); !errors.Is(err, identity.ErrTurn) {
+				w.Errorf("the superseded one asks: %v", err)
+			}
+		}
+		d := c.back(asks)
+		d.recover(d.beat())
 	})
 }
 

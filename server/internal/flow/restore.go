@@ -38,6 +38,9 @@ func MarkRestored(ctx context.Context, d *db.DB, outside *db.Outside, by authz.B
 		if err := by.Still(ctx, tx); err != nil {
 			return err
 		}
+		if err := device.EndEpoch(ctx, tx); err != nil {
+			return err
+		}
 		var err error
 		if in, err = tx.NewEpoch(ctx, remembered.Mark); err != nil {
 			return err

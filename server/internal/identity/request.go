@@ -57,6 +57,7 @@ var (
 	ErrState    = errors.New("the request is not where this is possible")
 	ErrInDate   = errors.New("the certificate has not expired")
 	ErrLate     = errors.New("the certificate expired too long ago")
+	ErrTurn     = errors.New("another request of the device is decided about first")
 )
 
 // TooOftenError refuses a device that was given many certificates just now.
@@ -74,12 +75,12 @@ type Action struct {
 	SignedBy  string `json:"signed_by"` // fingerprint of the certificate whose key signed
 	// Lost is the fingerprint of the certificate whose key signed in place of that one:
 	// it is of an authority of ours, and the database came from a backup that does not
-	// have it, or has it as superseded: LostSuperseded. "" otherwise.
-	Lost           string `json:"lost,omitempty"`
-	LostSuperseded bool   `json:"lost_superseded,omitempty"`
-	CSRDigest      string `json:"csr_digest"`          // SHA-256 of the request in DER, or of the certificate that was issued elsewhere
-	KeyCode        string `json:"key_code"`            // of the new key
-	Authority      string `json:"authority,omitempty"` // fingerprint of who issued the certificate, when it was issued elsewhere
+	// have it, or has it as ended: LostEnded is "superseded" or "unused". "" otherwise.
+	Lost      string `json:"lost,omitempty"`
+	LostEnded string `json:"lost_ended,omitempty"`
+	CSRDigest string `json:"csr_digest"`          // SHA-256 of the request in DER, or of the certificate that was issued elsewhere
+	KeyCode   string `json:"key_code"`            // of the new key
+	Authority string `json:"authority,omitempty"` // fingerprint of who issued the certificate, when it was issued elsewhere
 }
 
 // Bytes are the action's canonical bytes: encoding/json writes members in the

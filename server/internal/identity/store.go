@@ -67,6 +67,12 @@ func OpenOf(ctx context.Context, q bun.IDB, deviceID string) (*Request, error) {
 	return one(q.NewSelect().Where("device_id = ? AND "+isOpen, deviceID), ErrNone)(ctx)
 }
 
+// OpenLost reads the open requests of devices that a lost certificate's key signed.
+func OpenLost(ctx context.Context, tx db.Tx, devices []string) (list []Request, err error) {
+	err = tx.NewSelect().Model(&list).Where("device_id IN (?) AND lost <> '' AND "+isOpen, bun.List(devices)).OrderExpr("device_id").Scan(ctx)
+	return list, err
+}
+
 func one(sel *bun.SelectQuery, none error) func(context.Context) (*Request, error) {
 	return func(ctx context.Context) (*Request, error) {
 		r := new(Request)

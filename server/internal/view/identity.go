@@ -22,14 +22,14 @@ type IdentityRequest struct {
 	Name        string    `json:"name,omitempty"`
 	Kind        string    `json:"kind"` // renewal, recovery, or outside: a certificate that another authority issued
 	State       string    `json:"state"`
-	KeyCode     string    `json:"key_code"`                  // of the new key
-	Digest      string    `json:"digest,omitempty"`          // what a decision must name
-	SignedBy    string    `json:"signed_by"`                 // fingerprint of the certificate whose key signed
-	Lost        string    `json:"lost,omitempty"`            // fingerprint of the one that signed in its place, which a restore lost
-	Superseded  bool      `json:"lost_superseded,omitempty"` // the record has that one as superseded
-	ExpiredAt   db.Micros `json:"certificate_ended"`         // its last second
-	Authority   string    `json:"authority,omitempty"`       // of kind outside: fingerprint of who issued the certificate
-	Certificate string    `json:"certificate,omitempty"`     // and of the certificate
+	KeyCode     string    `json:"key_code"`              // of the new key
+	Digest      string    `json:"digest,omitempty"`      // what a decision must name
+	SignedBy    string    `json:"signed_by"`             // fingerprint of the certificate whose key signed
+	Lost        string    `json:"lost,omitempty"`        // fingerprint of the one that signed in its place, which a restore lost
+	LostEnded   string    `json:"lost_ended,omitempty"`  // the record has that one as ended: superseded, or unused
+	ExpiredAt   db.Micros `json:"certificate_ended"`     // its last second
+	Authority   string    `json:"authority,omitempty"`   // of kind outside: fingerprint of who issued the certificate
+	Certificate string    `json:"certificate,omitempty"` // and of the certificate
 	Source      string    `json:"source"`
 	Reason      string    `json:"reason,omitempty"`
 	CreatedAt   db.Micros `json:"created_at"`
@@ -105,7 +105,7 @@ func (r *identityRow) view() IdentityRequest {
 	var action identity.Action
 	if len(r.Action) > 0 && approval.Digest(r.Action) == r.Digest && json.Unmarshal(r.Action, &action) == nil {
 		v.DeviceID, v.KeyCode, v.Kind, v.SignedBy = action.DeviceID, action.KeyCode, string(action.Kind), action.SignedBy
-		v.Lost, v.Superseded = action.Lost, action.LostSuperseded
+		v.Lost, v.LostEnded = action.Lost, action.LostEnded
 		if action.Authority != "" {
 			v.Authority, v.Certificate = action.Authority, action.CSRDigest
 		}
