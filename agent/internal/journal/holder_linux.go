@@ -26,19 +26,26 @@ func Holder(dir string) int {
 	if !ok {
 		return 0
 	}
-	locks, err := os.ReadFile("/proc/locks")
-	if err != nil {
-		return 0
-	}
 	device := fmt.Sprintf("%02x:%02x", unix.Major(stat.Dev), unix.Minor(stat.Dev))
-	for _, l := range flocks(locks, stat.Ino) {
-		// Some file systems show another device in stat(2) than the kernel has.
-		if l.device == device || opened(l.pid, path) {
-			return l.pid
+	for range readings {
+		locks, err := os.ReadFile("/proc/locks")
+		if err != nil {
+			return 0
+		}
+		for _, l := range flocks(locks, stat.Ino) {
+			// Some file systems show another device in stat(2) than the kernel has.
+			if l.device == device || opened(l.pid, path) {
+				return l.pid
+			}
 		}
 	}
 	return 0
 }
+
+// readings is how often the list is read before nobody is believed to hold the file: the
+// kernel gives a long list in pieces, and a lock that others let go in between makes it
+// pass over one.
+const readings = 3
 
 type flock struct {
 	pid    int
