@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,25 +24,36 @@ var ErrMalformed = errors.New("malformed message")
 // (also those that differ in case only, which encoding/json would merge),
 // unknown members, trailing data and deep nesting.
 func Decode(data []byte, v any) error {
-	if err := checkJSON(data); err != nil {
-		return err
-	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
-	return decodeInto(d, v)
+	return decode(d, data, v)
 }
 
 // DecodeTolerant is Decode for the agent's side: members that it does not
 // know are passed over, since a newer server may send them.
 func DecodeTolerant(data []byte, v any) error {
-	if err := checkJSON(data); err != nil {
-		return err
-	}
-	return decodeInto(json.NewDecoder(bytes.NewReader(data)), v)
+	return decode(json.NewDecoder(bytes.NewReader(data)), data, v)
 }
 
-func decodeInto(d *json.Decoder, v any) error {
-	err := d.Decode(v)
+// decode makes sure of one value, no duplicates, bounded depth. What is plainly in order
+// passes in one reading; everything else is walked token by token, which knows every
+// spelling of a name and says where something is wrong.
+func decode(d *json.Decoder, data []byte, v any) error {
+	if plain(data) {
+		err := d.Decode(v)
+		if err == nil && len(bytes.TrimLeft(data[d.InputOffset():], space)) == 0 {
+			return nil
+		}
+		return cmp.Or(walkJSON(data), refused(err))
+	}
+	if err := walkJSON(data); err != nil {
+		return err
+	}
+	return refused(d.Decode(v))
+}
+
+// refused is an error of encoding/json in our words.
+func refused(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -78,19 +90,9 @@ func or(a, b string) string {
 	return b
 }
 
-// checkJSON makes sure of one value, no duplicates, bounded depth. What is plainly
-// in order passes at once; everything else is walked token by token, which knows
-// every spelling of a name and says where something is wrong.
-func checkJSON(data []byte) error {
-	if json.Valid(data) && plain(data) {
-		return nil
-	}
-	return walkJSON(data)
-}
-
-// plain says of valid JSON that it is nested within bounds and that the members of
-// each object have different names of ASCII letters, whatever their case, without
-// escapes. A false says nothing.
+// plain says of data, if that is valid JSON, that it is nested within bounds and that the
+// members of each object have different names of ASCII letters, whatever their case,
+// without escapes. A false says nothing.
 func plain(data []byte) bool {
 	const inArray = -1
 	levels := make([]int, 0, maxDepth)    // where the names of each open object begin in seen
@@ -107,23 +109,26 @@ func plain(data []byte) bool {
 			}
 			levels = append(levels, from)
 		case '}', ']':
+			if len(levels) == 0 {
+				return false
+			}
 			from := levels[len(levels)-1]
 			levels = levels[:len(levels)-1]
 			if from != inArray {
 				seen = seen[:from]
 			}
 		case '"':
-			end, escaped := i+1, false
-			for ; data[end] != '"'; end++ {
-				if data[end] == '\\' {
-					escaped = true
-					end++
-				}
+			name, escaped := text(data[i+1:])
+			end := i + 1 + len(name)
+			if end >= len(data) {
+				return false
 			}
-			name := data[i+1 : end]
 			i = end
 			if !isName(data[end+1:]) {
 				continue
+			}
+			if len(levels) == 0 || levels[len(levels)-1] == inArray {
+				return false
 			}
 			same := func(other []byte) bool { return bytes.EqualFold(other, name) }
 			if escaped || len(seen) == cap(seen) || !ascii(name) || slices.ContainsFunc(seen[levels[len(levels)-1]:], same) {
@@ -135,11 +140,28 @@ func plain(data []byte) bool {
 	return true
 }
 
+// text is a string up to the quote that ends it, or all of what has no such quote, and
+// whether something in it is escaped.
+func text(data []byte) (inside []byte, escaped bool) {
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '"':
+			return data[:i], escaped
+		case '\\':
+			escaped = true
+			i++
+		}
+	}
+	return data, escaped
+}
+
 // isName says whether a string with this behind it is a member's name.
 func isName(rest []byte) bool {
-	rest = bytes.TrimLeft(rest, " \t\r\n") // RFC 8259 section 2
+	rest = bytes.TrimLeft(rest, space)
 	return len(rest) > 0 && rest[0] == ':'
 }
+
+const space = " \t\r\n" // RFC 8259 section 2
 
 func ascii(b []byte) bool {
 	return !slices.ContainsFunc(b, func(c byte) bool { return c >= 0x80 })

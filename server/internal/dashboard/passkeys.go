@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 
@@ -21,11 +20,7 @@ type passkeyCall struct {
 }
 
 func readCall(r *http.Request) (in passkeyCall, err error) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return in, inputError("it cannot be read")
-	}
-	if protocol.Decode(body, &in) != nil || protocol.CheckText("the name", in.Name, 64) != nil {
+	if protocol.Decode(httpkit.Body(r), &in) != nil || protocol.CheckText("the name", in.Name, 64) != nil {
 		return in, inputError("it cannot be read")
 	}
 	return in, nil

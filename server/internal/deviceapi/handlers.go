@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -39,13 +38,10 @@ func (a *API) enroll(w http.ResponseWriter, r *http.Request) {
 
 func (a *API) poll(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
-	body, err := io.ReadAll(r.Body) // bounded by the route
-	if err == nil && protocol.CheckID(id) != nil {
-		err = enroll.ErrUnknown
-	}
+	err := enroll.ErrUnknown
 	var result *protocol.EnrollResult
-	if err == nil {
-		result, err = a.flow.Poll(r.Context(), httpkit.Source(r), httpkit.RequestID(r.Context()), id, body)
+	if protocol.CheckID(id) == nil {
+		result, err = a.flow.Poll(r.Context(), httpkit.Source(r), httpkit.RequestID(r.Context()), id, httpkit.Body(r))
 	}
 	if errors.Is(err, flow.ErrPollNonce) {
 		// Not worth an entry: it happens to whoever was asleep, and is mended by the answer.
@@ -109,12 +105,7 @@ func (a *API) heartbeat(w http.ResponseWriter, r *http.Request) {
 func (a *API) renew(w http.ResponseWriter, r *http.Request) {
 	id, _ := r.Context().Value(identityKey{}).(certs.Identity)
 	entry := audit.Entry{Action: audit.CertRenew, ObjectKind: "device", ObjectID: id.DeviceID}
-	body, err := io.ReadAll(r.Body) // bounded by the route
-	if err != nil {
-		a.refuse(w, r, entry, fmt.Errorf("%w: the body ended early", protocol.ErrMalformed))
-		return
-	}
-	answer, err := a.flow.Renew(r.Context(), httpkit.Source(r), httpkit.RequestID(r.Context()), id, body)
+	answer, err := a.flow.Renew(r.Context(), httpkit.Source(r), httpkit.RequestID(r.Context()), id, httpkit.Body(r))
 	if errors.Is(err, flow.ErrBusy) {
 		httpkit.RefuseFor(w, r, time.Second)
 		return
@@ -132,11 +123,7 @@ func (a *API) renew(w http.ResponseWriter, r *http.Request) {
 
 // read decodes the body strictly and holds it to form and limits.
 func read(r *http.Request, into any, check func() error) error {
-	body, err := io.ReadAll(r.Body) // bounded by the route
-	if err != nil {
-		return fmt.Errorf("%w: the body ended early", protocol.ErrMalformed)
-	}
-	if err := protocol.Decode(body, into); err != nil {
+	if err := protocol.Decode(httpkit.Body(r), into); err != nil {
 		return err
 	}
 	if err := check(); err != nil {

@@ -48,7 +48,7 @@ type Flow struct {
 	journal  *device.Journal
 	outside  *db.Outside
 	settings Settings
-	beats    *batcher[beat, int]
+	beats    *batcher[*beat, int]
 	renewals *batcher[*renewal, *renewed]
 	door     chan struct{} // full while an enrollment is written
 	signer   func(ctx context.Context, listed []signing.Key) (signing.Signer, error)
@@ -95,7 +95,7 @@ func New(p Parts) *Flow {
 		signer: p.CommandSigner, wake: make(chan struct{}, 1), wakeSigning: make(chan struct{}, 1), accounts: p.Accounts,
 	}
 	window, size, atOnce := p.Settings.BatchWindow, p.Settings.BatchSize, writers(p.DB.Dialect())
-	f.beats = newBatcher(window, size, atOnce, beat.device, f.store)
+	f.beats = newBatcher(window, size, atOnce, (*beat).device, f.store)
 	f.renewals = newBatcher(window, size, atOnce, (*renewal).device, f.record)
 	return f
 }

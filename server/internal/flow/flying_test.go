@@ -18,7 +18,7 @@ func TestADeviceHasAtMostTwoHeartbeatsOnTheirWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		release := make(chan struct{})
-		b := newBatcher(time.Millisecond, 8, 1, beat.device, func(_ context.Context, batch []beat) []outcome {
+		b := newBatcher(time.Millisecond, 8, 1, (*beat).device, func(_ context.Context, batch []*beat) []outcome {
 			<-release
 			stored := make([]outcome, len(batch))
 			for i := range stored {
@@ -31,7 +31,7 @@ func TestADeviceHasAtMostTwoHeartbeatsOnTheirWay(t *testing.T) {
 		answers := make(chan error, 10)
 		send := func(id string) {
 			go func() {
-				o, err := b.do(ctx, beat{Beat: device.Beat{DeviceID: id}})
+				o, err := b.do(ctx, &beat{Beat: device.Beat{DeviceID: id}})
 				if err == nil && o != 7 {
 					err = errors.New("the outcome is another's")
 				}
@@ -86,7 +86,7 @@ func TestABatchThatWaitsGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		release, sizes := make(chan struct{}), make(chan int, 10)
-		b := newBatcher(time.Millisecond, 4, 1, beat.device, func(_ context.Context, batch []beat) []outcome {
+		b := newBatcher(time.Millisecond, 4, 1, (*beat).device, func(_ context.Context, batch []*beat) []outcome {
 			sizes <- len(batch)
 			<-release
 			return make([]outcome, len(batch))
@@ -94,7 +94,7 @@ func TestABatchThatWaitsGrows(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- b.run(ctx) }()
 		for _, id := range []string{"edge-1", "edge-2", "edge-3", "edge-4", "edge-5", "edge-6"} {
-			go func() { _, _ = b.do(ctx, beat{Beat: device.Beat{DeviceID: id}}) }()
+			go func() { _, _ = b.do(ctx, &beat{Beat: device.Beat{DeviceID: id}}) }()
 			time.Sleep(time.Second) // of the bubble: the window is over
 			synctest.Wait()
 		}

@@ -41,7 +41,7 @@ func (f *Flow) Heartbeat(ctx context.Context, id certs.Identity, h *protocol.Hea
 	if err != nil {
 		return nil, err
 	}
-	b := beat{said: device.Said{AgentVersion: h.AgentVersion, PolicyVersion: h.PolicyVersion, RootVersion: h.RootVersion, FirstUse: h.FirstUse, Facts: h.Facts}}
+	b := &beat{said: device.Said{AgentVersion: h.AgentVersion, PolicyVersion: h.PolicyVersion, RootVersion: h.RootVersion, FirstUse: h.FirstUse, Facts: h.Facts}}
 	b.Beat = device.Beat{
 		DeviceID: id.DeviceID, EnrollmentID: h.EnrollmentID, Fingerprint: id.Fingerprint,
 		Counter: h.Counter, Epoch: h.Epoch, BootID: h.BootID, NonceFor: -1, At: db.At(f.d.Now()), Said: said(b.said),
@@ -82,7 +82,7 @@ type beat struct {
 	said device.Said
 }
 
-func (b beat) device() string { return b.DeviceID }
+func (b *beat) device() string { return b.DeviceID }
 
 // outcome is what became of a beat: whether something waits for the device.
 type outcome = result[int]
@@ -105,7 +105,7 @@ func (f *Flow) RunHeartbeats(ctx context.Context) error {
 }
 
 // store is one batch, at most one beat a device: an outcome for each.
-func (f *Flow) store(ctx context.Context, batch []beat) []outcome {
+func (f *Flow) store(ctx context.Context, batch []*beat) []outcome {
 	outcomes := make([]outcome, len(batch))
 	refusals, in, err := f.raise(ctx, batch, outcomes)
 	if err != nil {
@@ -128,7 +128,7 @@ func (f *Flow) store(ctx context.Context, batch []beat) []outcome {
 	if len(met) == 0 {
 		return outcomes
 	}
-	second := make([]beat, len(met))
+	second := make([]*beat, len(met))
 	for j, i := range met {
 		second[j] = batch[i]
 	}
@@ -144,7 +144,7 @@ type againKey struct{}
 func again(ctx context.Context) bool { return ctx.Value(againKey{}) != nil }
 
 // raise accepts what passes and judges the rest, in one transaction.
-func (f *Flow) raise(ctx context.Context, batch []beat, outcomes []outcome) (refusals map[string]device.Refusal, in db.Instance, err error) {
+func (f *Flow) raise(ctx context.Context, batch []*beat, outcomes []outcome) (refusals map[string]device.Refusal, in db.Instance, err error) {
 	beats := make([]device.Beat, len(batch))
 	for i, b := range batch {
 		beats[i] = b.Beat
@@ -201,7 +201,7 @@ type news struct {
 	back               []string         // devices that are heard for the first time in an epoch, or may be
 }
 
-func (n *news) add(b beat, r device.Raised) {
+func (n *news) add(b *beat, r device.Raised) {
 	if r.First {
 		n.used, n.fingerprints = append(n.used, b.DeviceID), append(n.fingerprints, b.Fingerprint)
 	}
@@ -240,7 +240,7 @@ func (n *news) store(ctx context.Context, tx db.Tx) error {
 }
 
 // refused does what a refusal asks for besides the answer.
-func (f *Flow) refused(ctx context.Context, b beat, in db.Instance, r device.Refusal) error {
+func (f *Flow) refused(ctx context.Context, b *beat, in db.Instance, r device.Refusal) error {
 	switch {
 	case errors.Is(r.Cause, device.ErrEpoch), errors.Is(r.Cause, device.ErrNonce):
 		return &EpochError{Epoch: in.Epoch, Nonce: f.beatNonce(b.DeviceID, in.Epoch, r.Counter), Counter: r.Counter, cause: r.Cause}
@@ -256,7 +256,7 @@ func (f *Flow) refused(ctx context.Context, b beat, in db.Instance, r device.Ref
 	return r.Cause
 }
 
-func (f *Flow) hold(ctx context.Context, b beat, cause error) error {
+func (f *Flow) hold(ctx context.Context, b *beat, cause error) error {
 	return f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
 		d, err := device.Hold(ctx, tx, b.DeviceID, cause.Error())
 		if err != nil {
@@ -272,7 +272,7 @@ func (f *Flow) hold(ctx context.Context, b beat, cause error) error {
 
 // behind records that a device holds a receipt for what the database does not
 // know. The server is not ready until an operator says that it was restored.
-func (f *Flow) behind(ctx context.Context, b beat) error {
+func (f *Flow) behind(ctx context.Context, b *beat) error {
 	reason := fmt.Sprintf("device %s holds a receipt for counter %d", b.DeviceID, b.Receipt)
 	return f.d.Write(ctx, func(ctx context.Context, tx db.Tx) error {
 		in, err := tx.Instance(ctx)

@@ -3,7 +3,6 @@ package httpkit
 import (
 	"bytes"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
@@ -40,9 +39,15 @@ func takeBody(route Route, next http.Handler) http.Handler {
 	})
 }
 
+// atOnce is how much memory is taken for a body before any of it has come, in bytes:
+// enough for a heartbeat, and little for who says much and sends nothing.
+const atOnce = 4 << 10
+
 // readBody puts the whole body in memory in place of the connection's reader.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) protocol.Code {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var in bytes.Buffer
+	in.Grow(int(max(min(r.ContentLength, atOnce), 0)) + bytes.MinRead)
+	_, err := in.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -50,8 +55,26 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) protocol.Code
 	case err != nil:
 		return protocol.CodeMalformed
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.Body = &body{*bytes.NewReader(in.Bytes()), in.Bytes()}
 	return ""
+}
+
+// body is a request's body once all of it is in memory.
+type body struct {
+	bytes.Reader
+	data []byte
+}
+
+// Close does nothing: the connection's own reader is the server's to close.
+func (*body) Close() error { return nil }
+
+// Body is the whole body of a request that came in by a Mux, and none of another. It is
+// the caller's to read and not to change.
+func Body(r *http.Request) []byte {
+	if b, ok := r.Body.(*body); ok {
+		return b.data
+	}
+	return nil
 }
 
 // isMedia demands the media type, in UTF-8 and not encoded further.

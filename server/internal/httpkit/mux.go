@@ -49,6 +49,7 @@ func NewMux(o Options) *Mux {
 type endpoint struct {
 	http.Handler
 	route Route
+	fixed bool // its path has no parts that vary
 }
 
 // Handle adds a route. It panics, at start, when the route has no policy or one
@@ -70,7 +71,7 @@ func (m *Mux) Handle(route Route, h http.Handler) {
 	default:
 		h = m.o.Guards[kind](route, h)
 	}
-	m.mux.Handle(name, &endpoint{h, route})
+	m.mux.Handle(name, &endpoint{h, route, !strings.Contains(route.Pattern, "{")})
 	m.routes = append(m.routes, route)
 }
 
@@ -110,6 +111,10 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if found == nil {
 		refuseUnknown(rec, r, unknown)
+		return
+	}
+	if found.fixed { // nothing is left to find out
+		found.ServeHTTP(rec, r)
 		return
 	}
 	m.mux.ServeHTTP(rec, r)

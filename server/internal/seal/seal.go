@@ -17,6 +17,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"sync"
 )
 
@@ -37,7 +38,7 @@ type Ring struct{ secrets []secret }
 type secret struct {
 	id    string
 	bytes []byte
-	macs  *sync.Map // purpose -> derived key: purposes are a handful, a heartbeat takes four MACs
+	macs  *sync.Map // purpose -> *sync.Pool of keyed MACs: purposes are a handful, a heartbeat takes four
 }
 
 // NewRing makes a ring. The first secret is the current one.
@@ -113,11 +114,15 @@ func (r *Ring) CheckMAC(purpose string, data, tag []byte) bool {
 }
 
 func (s *secret) mac(purpose string, data []byte) []byte {
-	key, ok := s.macs.Load(purpose)
+	known, ok := s.macs.Load(purpose)
 	if !ok {
-		key, _ = s.macs.LoadOrStore(purpose, derive(s.bytes, "mac "+purpose))
+		key := derive(s.bytes, "mac "+purpose)
+		known, _ = s.macs.LoadOrStore(purpose, &sync.Pool{New: func() any { return hmac.New(sha256.New, key) }})
 	}
-	h := hmac.New(sha256.New, key.([]byte)) //nolint:errcheck,forcetypeassert // nothing else is stored there
+	keyed := known.(*sync.Pool)  //nolint:errcheck,forcetypeassert // nothing else is stored there
+	h := keyed.Get().(hash.Hash) //nolint:errcheck,forcetypeassert // nor there
+	defer keyed.Put(h)
+	h.Reset()
 	h.Write(data)
 	return h.Sum(nil)
 }

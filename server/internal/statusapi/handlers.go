@@ -3,7 +3,6 @@ package statusapi
 import (
 	"context"
 	"encoding/base64"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -62,11 +61,7 @@ func (a *API) ask(w http.ResponseWriter, r *http.Request) {
 
 // post answers a request in the body.
 func (a *API) post(w http.ResponseWriter, r *http.Request) {
-	request, err := io.ReadAll(r.Body) // bounded by the route
-	if err != nil {
-		request = nil
-	}
-	reply := a.reply(r, request)
+	reply := a.reply(r, httpkit.Body(r))
 	w.Header().Set("Content-Type", "application/ocsp-response")
 	_, _ = w.Write(reply.DER)
 }
