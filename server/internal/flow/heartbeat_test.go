@@ -462,6 +462,17 @@ func TestTheJournalOfRevocationsSurvivesATornLine(t *testing.T) {
 	}
 }
 
+// untilOneWaits returns once a transaction of the PostgreSQL database waits for another.
+func (w *world) untilOneWaits(ctx context.Context) error {
+	for waiting := 0; waiting == 0; {
+		if err := w.d.Read().NewRaw("SELECT COUNT(*) FROM pg_locks AS l JOIN pg_stat_activity AS s ON s.pid = l.pid WHERE s.datname = current_database() AND NOT l.granted").
+			Scan(ctx, &waiting); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // REV-01: who decides about a device later has seen what changed before. A heartbeat
 // that meets a revocation under way does not put back that the device is trusted.
 func TestAHeartbeatDecidesByWhatWasDecidedMeanwhile(t *testing.T) {
@@ -481,13 +492,7 @@ func TestAHeartbeatDecidesByWhatWasDecidedMeanwhile(t *testing.T) {
 			return err
 		}
 		once.Do(func() { go func() { beaten <- a.send(h) }() })
-		for waiting := 0; waiting == 0; {
-			if err := w.d.Read().NewRaw("SELECT COUNT(*) FROM pg_locks AS l JOIN pg_stat_activity AS s ON s.pid = l.pid WHERE s.datname = current_database() AND NOT l.granted").
-				Scan(ctx, &waiting); err != nil {
-				return err
-			}
-		}
-		return nil
+		return w.untilOneWaits(ctx)
 	}))
 	w.must(<-beaten)
 	if v := w.verdict("edge-1"); v.Verdict != trust.Untrusted {

@@ -190,7 +190,11 @@ func (f *Flow) replace(ctx context.Context, tx db.Tx, who audit.Actor, r *identi
 	if r == nil {
 		return nil
 	}
-	if err := end(ctx, tx, r, identity.Rejected, "a newer request took its place", approval.Void, pki.Superseded); err != nil {
+	err := end(ctx, tx, r, identity.Rejected, "a newer request took its place", approval.Void, pki.Superseded)
+	if errors.Is(err, db.ErrConflict) { // a person who rejected it was faster: there is nothing in the way
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	return audit.Write(ctx, tx, who, audit.Entry{Action: audit.IdentityReject, ObjectKind: "device", ObjectID: r.DeviceID,

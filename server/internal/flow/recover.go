@@ -164,14 +164,19 @@ func endRivals(ctx context.Context, tx db.Tx, devices []string) error {
 	}
 	for i := range list {
 		r := &list[i]
-		if lost, _, err := stillLost(ctx, tx, r.Lost, true); err != nil || lost {
-			if err != nil {
-				return err
-			}
+		lost, _, err := stillLost(ctx, tx, r.Lost, true)
+		if err != nil {
+			return err
+		}
+		if lost {
 			continue
 		}
 		const reason = "the device was heard under the certificate on record"
-		if err := end(ctx, tx, r, identity.Rejected, reason, approval.Void, pki.Unused); err != nil {
+		err = end(ctx, tx, r, identity.Rejected, reason, approval.Void, pki.Unused)
+		if errors.Is(err, db.ErrConflict) { // a person who rejected it was faster
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		if err := audit.Write(ctx, tx, audit.Actor{Kind: audit.System, ID: "heartbeat"}, audit.Entry{Action: audit.IdentityReject, ObjectKind: "device", ObjectID: r.DeviceID,

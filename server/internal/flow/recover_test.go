@@ -7,9 +7,11 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
@@ -516,6 +518,37 @@ func TestASupersededCertificateHasAWayBackUntilItsSuccessorIsHeard(t *testing.T)
 		w.must(w.give(w.Resync, "back", "it is ours"))
 		told("back", device.ErrLost) // and one of a device that was not heard since
 	})
+}
+
+// BKP-02: a person who rejects a request in the moment in which its device is heard does
+// not have the heartbeats beside it refused.
+func TestARejectionUnderWayRefusesNoHeartbeat(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, dbtest.PostgresURL(t), nil) // SQLite has one writer
+	a := w.enrolled("edge-1")
+	w.must(a.beat())
+	b := a.renewed()
+	w.must(b.beat())
+	w.clock.Add(time.Hour)
+	_, err := flow.MarkRestored(t.Context(), w.d, w.outside, w.by, nil)
+	w.must(err)
+	_, err = a.recoveryBy(a.wish(lost), a.der())
+	w.must(err)
+	var e *flow.EpochError
+	if err := b.beat(); !errors.As(err, &e) {
+		t.Fatalf("the first in the epoch: %v", err)
+	}
+	b.epoch, b.beatNonce, b.receipt = e.Epoch, e.Nonce, ""
+	beaten := make(chan error, 1)
+	var once sync.Once
+	w.must(w.d.Write(t.Context(), func(ctx context.Context, tx db.Tx) error {
+		if err := execute("UPDATE identity_requests SET state = 'rejected' WHERE device_id = 'edge-1' AND state = 'pending'")(ctx, tx); err != nil {
+			return err
+		}
+		once.Do(func() { go func() { beaten <- b.beat() }() })
+		return w.untilOneWaits(ctx)
+	}))
+	w.must(<-beaten)
 }
 
 // falls has a device held, as one whose counter went back.

@@ -44,7 +44,7 @@ var codes = map[protocol.Code]meaning{
 	protocol.CodeDeviceGone:     {http.StatusConflict, "The device_id was revoked or retired for good"},
 	protocol.CodeEnrollConflict: {http.StatusConflict, "The enrollment_id belongs to another request"},
 	protocol.CodeEnrollUnknown:  {http.StatusNotFound, "There is no such enrollment"},
-	protocol.CodeEnrollFull:     {http.StatusServiceUnavailable, "Too many enrollments wait for review"},
+	protocol.CodeEnrollFull:     {http.StatusServiceUnavailable, "Other requests wait for review first"},
 	protocol.CodePollInvalid:    {http.StatusForbidden, "Not signed by the key that enrolls"},
 	protocol.CodeNonceStale:     {http.StatusConflict, "The nonce is not the last one given"},
 	protocol.CodeCAMismatch:     {http.StatusForbidden, "The device sees another server CA"},
