@@ -188,18 +188,14 @@ func TestADeviceMayDoTheSameThroughNGINX(t *testing.T) {
 	}
 	w.must(w.Publish(nil, certs.KindDevice, certs.KindServer))
 	w.eventually(20*time.Second, "NGINX believes the authority to come", func() bool { return strings.Contains(w.refresh(), "other authorities") })
-	d.MustBeat() // it hears of the new fleet root
+	w.getsThrough(d) // and hears of the new fleet root
 	w.must(w.Activate(certs.KindDevice, false))
 	w.must(w.Activate(certs.KindServer, true))
 	w.eventually(20*time.Second, "NGINX shows a certificate of the new authority", func() bool {
 		return strings.Contains(w.refresh(), "another certificate")
 	})
 	d = d.At(w.Server)
-	// For a moment after a reload a worker of before may still take a connection.
-	w.eventually(20*time.Second, "who believes the new authority gets through", func() bool {
-		p, err := d.Beat()
-		return p == nil && err == nil
-	})
+	w.getsThrough(d)
 	if !d.Answer.Renew {
 		t.Error("a device of the retired authority is not told to renew")
 	}

@@ -221,6 +221,16 @@ func (w *world) refresh() string {
 	return out
 }
 
+// getsThrough waits until a heartbeat is accepted after NGINX was told to load anew: for a
+// moment a worker of before may still take a connection, or end an open one.
+func (w *world) getsThrough(d *servertest.Device) {
+	w.Helper()
+	w.eventually(20*time.Second, d.ID+" gets through", func() bool {
+		p, err := d.Beat()
+		return p == nil && err == nil
+	})
+}
+
 // caFile is what believes the certificate that NGINX shows to devices.
 func (w *world) caFile() string { return filepath.Join(w.dir, "beside", "machine.pem") }
 
