@@ -89,8 +89,12 @@ func certificatesInForce(e *Evidence) (where []string) {
 		if r.State == "used" {
 			over = r.SignedBy
 		}
-		if over != "" && r.State != "issued" && ended[over] != r.End {
-			where = append(where, fmt.Sprintf("%s: request %s was %s, and the certificate of before ended %v later (0 or less: not, or before)", r.Device, r.ID, r.State, ended[over]-r.End))
+		at := r.End
+		if d := e.Devices[r.Device]; d.State == "revoked" && r.State == "expired" {
+			at = min(at, ended[d.Fingerprint]) // a revocation ends all of a device's certificates; what it asked for runs out later
+		}
+		if over != "" && r.State != "issued" && ended[over] != at {
+			where = append(where, fmt.Sprintf("%s: request %s was %s, and the certificate of before ended %v later (0 or less: not, or before)", r.Device, r.ID, r.State, ended[over]-at))
 		}
 	}
 	inForce, spans := map[string][]string{}, map[string][]span{}

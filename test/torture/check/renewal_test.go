@@ -65,6 +65,7 @@ func plantedRenewals() []violation {
 		{inForce, "the one that was replaced stayed for a while", setCertificate("fp-q-2", func(c *Certificate) { c.End = 120 * s })},
 		{inForce, "the one that was replaced stayed for a moment", setCertificate("fp-q-2", func(c *Certificate) { c.End += time.Microsecond })},
 		{inForce, "the one of before stayed for a moment", setCertificate("fp-edge-4", func(c *Certificate) { c.End += time.Microsecond })},
+		{inForce, "the one that waited outlives the revocation", setCertificate("fp-q-7", func(c *Certificate) { c.End = 95 * s })},
 		{inForce, "the one that waits is gone", setCertificate("fp-q-3", func(c *Certificate) { c.End = 90 * s })},
 		{inForce, "one waits, and its request is closed", setRequest("q-3", func(r *Request) { r.State, r.End = "rejected", 99*s })},
 		{inForce, "the request waits, and nothing else", setDevice("edge-4", func(d *Device) { d.Next = "" })},
