@@ -190,15 +190,21 @@ func (f *Flow) replace(ctx context.Context, tx db.Tx, who audit.Actor, r *identi
 	if r == nil {
 		return nil
 	}
-	err := end(ctx, tx, r, identity.Rejected, "a newer request took its place", approval.Void, pki.Superseded)
-	if errors.Is(err, db.ErrConflict) { // a person who rejected it was faster: there is nothing in the way
+	return withdraw(ctx, tx, who, r, "a newer request took its place", pki.Superseded)
+}
+
+// withdraw rejects an open request that no person decides about any more, unless one
+// who rejected it was faster: then there is nothing left of it.
+func withdraw(ctx context.Context, tx db.Tx, who audit.Actor, r *identity.Request, reason, certificate string) error {
+	err := end(ctx, tx, r, identity.Rejected, reason, approval.Void, certificate)
+	if errors.Is(err, db.ErrConflict) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	return audit.Write(ctx, tx, who, audit.Entry{Action: audit.IdentityReject, ObjectKind: "device", ObjectID: r.DeviceID,
-		Reason: "a newer request took its place", Details: map[string]string{"request": r.ID, "fingerprint": r.Fingerprint}})
+		Reason: reason, Details: map[string]string{"request": r.ID, "fingerprint": r.Fingerprint}})
 }
 
 // end closes an open request and all that hangs on it.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/uptrace/bun"
 
-	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
@@ -171,16 +170,8 @@ func endRivals(ctx context.Context, tx db.Tx, devices []string) error {
 		if lost {
 			continue
 		}
-		const reason = "the device was heard under the certificate on record"
-		err = end(ctx, tx, r, identity.Rejected, reason, approval.Void, pki.Unused)
-		if errors.Is(err, db.ErrConflict) { // a person who rejected it was faster
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := audit.Write(ctx, tx, audit.Actor{Kind: audit.System, ID: "heartbeat"}, audit.Entry{Action: audit.IdentityReject, ObjectKind: "device", ObjectID: r.DeviceID,
-			Reason: reason, Details: map[string]string{"request": r.ID, "fingerprint": r.Fingerprint}}); err != nil {
+		who := audit.Actor{Kind: audit.System, ID: "heartbeat"}
+		if err := withdraw(ctx, tx, who, r, "the device was heard under the certificate on record", pki.Unused); err != nil {
 			return err
 		}
 	}
