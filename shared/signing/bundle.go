@@ -146,8 +146,9 @@ func SignBundle(ctx context.Context, b PolicyBundle, signers ...Signer) (*Envelo
 // VerifyBundle verifies a bundle against the pinned root at a time. highWater is
 // the highest version ever accepted, 0 for none: a lower one is ErrRollback. The
 // same version is accepted again, so a caller that holds it compares the digest.
-// With ErrExpired, and only then, the bundle is returned beside the error: the
-// kinds of AlwaysAllowed stay in force.
+// With ErrExpired and ErrNotYetValid, and only then, the bundle is returned beside
+// the error: everything else about it is right. An expired one leaves the kinds of
+// AlwaysAllowed in force; no device takes one that is not valid yet.
 func VerifyBundle(env *Envelope, root *PinnedRoot, now time.Time, highWater int64) (*PolicyBundle, error) {
 	payload, _, err := env.Verify(PurposePolicyBundle, root.Root.Policy.Keys, root.Root.Policy.Threshold)
 	if err != nil {
@@ -175,10 +176,14 @@ func VerifyBundle(env *Envelope, root *PinnedRoot, now time.Time, highWater int6
 		return nil, ErrRootDigest
 	case b.Version < highWater:
 		return nil, ErrRollback
-	case now.Before(b.IssuedAt.Add(-ClockSkew)):
-		return nil, ErrNotYetValid
+	case b.EarlyAt(now):
+		return &b, ErrNotYetValid
 	case !now.Before(b.ExpiresAt):
 		return &b, ErrExpired
 	}
 	return &b, nil
 }
+
+// EarlyAt says whether a bundle is of a time that is still to come by more than
+// clocks may differ, so that no device whose clock shows now takes it.
+func (b *PolicyBundle) EarlyAt(now time.Time) bool { return now.Before(b.IssuedAt.Add(-ClockSkew)) }

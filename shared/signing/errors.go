@@ -29,7 +29,8 @@ var (
 	ErrRollback = errors.New("version is behind the one already trusted")
 	// ErrGap: a fleet root newer than the next one. Fetch those in between.
 	ErrGap = errors.New("fleet roots in between are missing")
-	// ErrNotYetValid: issued in the future; a clock is wrong.
+	// ErrNotYetValid: issued in the future; a clock is wrong. VerifyBundle returns the
+	// bundle beside it.
 	ErrNotYetValid = errors.New("document is not valid yet")
 	// ErrTarget: a command for other devices, or for this one before it was enrolled anew.
 	ErrTarget = errors.New("this device is not a target")

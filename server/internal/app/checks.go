@@ -77,14 +77,18 @@ func (c *Core) isFounded(context.Context) error {
 // whoever signs it is a person, and not always there.
 const bundleSoon = 7 * 24 * time.Hour
 
-// bundleLasts warns: with an expired bundle devices still do what needs no approval.
+// bundleLasts warns: without a bundle that is valid now devices still do what needs no
+// approval, or what the one before allows.
 func (c *Core) bundleLasts(context.Context) error {
 	fleet, err := c.Policy.Fleet()
 	if err != nil {
 		return nil //nolint:nilerr // the check of the fleet root says it
 	}
 	const advice = "sign the next one: sentinel-server policy build, policy sign, policy publish"
-	switch left := fleet.Bundle.ExpiresAt.Sub(c.DB.Now()); {
+	now := c.DB.Now()
+	switch left := fleet.Bundle.ExpiresAt.Sub(now); {
+	case fleet.Bundle.EarlyAt(now):
+		return health.WarningError("the policy bundle was signed at " + fleet.Bundle.IssuedAt.Format(time.RFC3339) + ", which is still to come, and devices do not take it yet; set the clock right, or wait")
 	case left <= 0:
 		return health.WarningError("the policy bundle has expired, and devices do only what needs no approval; " + advice)
 	case left < bundleSoon:

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/authz"
@@ -18,9 +19,11 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/preflight"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
 // start opens a server below its listeners on a data directory.
@@ -403,6 +406,47 @@ func TestReadinessSaysWhatIsWrongAndNothingInside(t *testing.T) {
 		if err := check.Ask(t.Context()); err == nil || strings.Contains(err.Error(), "sql") || strings.Contains(err.Error(), "/") {
 			t.Errorf("%s without a database: %v", check.Name, err)
 		}
+	}
+}
+
+// REL-06: a clock that stands wrong is no outage: the server starts, and says what
+// waits for the right time.
+func TestAServerWhoseClockJumpedStarts(t *testing.T) {
+	t.Parallel()
+	dir, now := t.TempDir(), time.Now()
+	open := func(now time.Time) *Core {
+		t.Helper()
+		c, err := config.Load([]string{"SENTINEL_DATA_DIR=" + dir}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		core, err := Open(t.Context(), Options{Config: c, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatalf("at %s: %v", now, err)
+		}
+		return core
+	}
+	stop(t, open(now))
+	for name, c := range map[string]struct {
+		by       time.Duration
+		says     string
+		commands bool
+	}{
+		"an hour back":    {-time.Hour, "still to come", false},
+		"years back":      {-20 * 365 * 24 * time.Hour, "still to come", false},
+		"minutes back":    {-signing.ClockSkew / 2, "", true},
+		"past the bundle": {signing.MaxBundleLife + time.Hour, "has expired", true},
+	} {
+		core := open(now.Add(c.by))
+		err := core.bundleLasts(t.Context())
+		if _, warns := errors.AsType[health.WarningError](err); warns != (c.says != "") || warns && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: the bundle: %v", name, err)
+		}
+		err = core.canCommand(t.Context())
+		if _, warns := errors.AsType[health.WarningError](err); warns == c.commands || err != nil && !warns {
+			t.Errorf("%s: commands: %v", name, err)
+		}
+		stop(t, core)
 	}
 }
 

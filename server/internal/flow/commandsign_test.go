@@ -32,6 +32,29 @@ func TestWithoutItsKeyInTheBundleNothingIsSigned(t *testing.T) {
 	})
 }
 
+// REL-06: a bundle that was published while the server's clock was ahead. Devices
+// refuse for good what names a bundle that they do not have.
+func TestUnderABundleThatIsNotValidYetNothingIsSigned(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		a := w.enrolled("edge-1")
+		w.clock.Add(3 * signing.ClockSkew)
+		w.publish(nil)
+		w.clock.Add(-3 * signing.ClockSkew)
+		id := w.sent("edge-1")
+		a.mustBeat()
+		err := w.CommandKey(w.Context())
+		if w.page(id).State != "unsigned" || len(a.answer.Commands) != 0 || !errors.Is(err, flow.ErrCommandKey) || !strings.Contains(err.Error(), "clock") {
+			t.Errorf("%s %v", w.page(id).State, err)
+		}
+		w.clock.Add(2 * signing.ClockSkew)
+		w.round()
+		if w.page(id).State != "open" || w.CommandKey(w.Context()) != nil {
+			t.Errorf("%s %v", w.page(id).State, w.CommandKey(w.Context()))
+		}
+	})
+}
+
 // CMD-12
 func TestAPoisonedCommandHoldsUpNothing(t *testing.T) {
 	t.Parallel()

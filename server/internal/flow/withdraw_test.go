@@ -9,6 +9,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/approval"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/audit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db/dbtest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/enroll"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
@@ -154,4 +155,46 @@ func TestADeviceWithoutAReviewNeedsItsTokenToTheEnd(t *testing.T) {
 			w.Errorf("with a review: %+v, %v", r, err)
 		}
 	})
+}
+
+// REV-07: what a device asked for goes with it, however far it came, so that nobody is
+// left to decide about it and nothing of it can be fetched.
+func TestWhatARevokedDeviceAskedForEndsWithIt(t *testing.T) {
+	t.Parallel()
+	for name, reach := range map[string]func(w *world, a *agent, r *wish){
+		"waiting":  func(*world, *agent, *wish) {},
+		"approved": func(w *world, _ *agent, _ *wish) { w.agree("edge-1") },
+		"issued": func(w *world, a *agent, r *wish) {
+			w.agree("edge-1")
+			answer, err := a.renew(r)
+			if w.must(err); answer.State != protocol.EnrollIssued {
+				w.Fatalf("answer %+v", answer)
+			}
+		},
+	} {
+		dbtest.Both(t, func(t *testing.T, url string) {
+			t.Log(name)
+			w := newWorld(t, url, func(s *flow.Settings) { s.ReviewRotations = true })
+			a, other := w.enrolled("edge-1"), w.enrolled("edge-2")
+			r := a.wish()
+			for _, ask := range []func() (*protocol.RenewAnswer, error){func() (*protocol.RenewAnswer, error) { return a.renew(r) }, func() (*protocol.RenewAnswer, error) { return other.renew(other.wish()) }} {
+				_, err := ask()
+				w.must(err)
+			}
+			reach(w, a, r)
+			w.must(w.Revoke(t.Context(), w.by, "edge-1", "stolen"))
+			if n := w.count("identity_requests", "device_id = 'edge-1' AND state = 'rejected' AND reason = 'the device was revoked'"); n != 1 {
+				w.Error("its request is not closed")
+			}
+			if w.count("identity_requests", "state IN ('pending', 'approved', 'issued')") != 1 || w.count("approvals", "state = 'pending'") != 1 {
+				w.Error("what is open is not the other device's alone")
+			}
+			if w.count("certificates", "device_id = 'edge-1' AND revoked_at = 0") != 0 || w.count("certificates", "device_id = 'edge-1' AND revoked_reason <> 'stolen'") != 0 {
+				w.Error("a certificate of it ended otherwise, or not")
+			}
+			if n := w.count("audit_entries", "action = ? AND object_id = 'edge-1'", audit.IdentityReject); n != 1 {
+				w.Errorf("%d entries", n)
+			}
+		})
+	}
 }

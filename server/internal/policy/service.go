@@ -114,8 +114,10 @@ func sameKeys(a, b []signing.Key) bool {
 }
 
 // Load reads and verifies the documents, again whenever they changed. Without a
-// fleet root it is ErrNotFounded. An expired bundle is loaded: devices decide
-// what they still do under it.
+// fleet root it is ErrNotFounded. No clock takes the bundle away that was verified
+// when it was installed: one that has expired is loaded, since devices decide what
+// they still do under it, and so is one that a clock was ahead for, since all but
+// commands works without it.
 func (s *Service) Load(ctx context.Context) error {
 	s.loading.Lock()
 	defer s.loading.Unlock()
@@ -159,7 +161,8 @@ func load(ctx context.Context, q bun.IDB, d *db.DB) (*Fleet, error) {
 		return nil, fmt.Errorf("the stored policy bundle: %w", err)
 	}
 	fleet.BundleBytes, fleet.BundleDigest = row.Envelope, row.Digest
-	if fleet.Bundle, err = signing.VerifyBundle(env, fleet.Root, d.Now(), 0); err != nil && !errors.Is(err, signing.ErrExpired) {
+	fleet.Bundle, err = signing.VerifyBundle(env, fleet.Root, d.Now(), 0)
+	if err != nil && !errors.Is(err, signing.ErrExpired) && !errors.Is(err, signing.ErrNotYetValid) {
 		return nil, fmt.Errorf("the stored policy bundle: %w", err)
 	}
 	return fleet, nil

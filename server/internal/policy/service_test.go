@@ -242,14 +242,19 @@ func TestADocumentThatWasChangedInTheDatabaseIsNotHandedOut(t *testing.T) {
 	})
 }
 
-func TestAnExpiredBundleIsStillHandedOut(t *testing.T) {
+// REL-06: one that has expired, and one that a clock was ahead for, are what was
+// verified when they were installed.
+func TestNoClockTakesTheBundleAway(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(w *shelf) {
 		w.must(w.found(w.founding(fleetID)))
-		w.now = noon.AddDate(1, 0, 0)
-		w.must(w.Load(w.Context()))
-		if f, err := w.Fleet(); err != nil || f.Bundle == nil || !f.Bundle.ExpiresAt.Before(w.now) {
-			w.Errorf("%+v, %v", f, err)
+		for _, now := range []time.Time{noon.AddDate(1, 0, 0), noon.Add(-time.Hour), noon.AddDate(-50, 0, 0)} {
+			w.now = now
+			s := policy.New(w.d) // a start knows of nothing
+			w.must(s.Load(w.Context()))
+			if f, err := s.Fleet(); err != nil || f.Bundle == nil || f.Bundle.Version != 1 || f.BundleDigest == "" {
+				w.Errorf("%s: %+v, %v", now, f, err)
+			}
 		}
 	})
 }

@@ -77,6 +77,8 @@ func keyChecks() []Check {
 				}
 				b := f.Fleet.Bundle
 				switch left := b.ExpiresAt.Sub(f.At); {
+				case b.EarlyAt(f.At):
+					return fail("version %d is of %s, which is still to come by this machine's clock", b.Version, day(b.IssuedAt))
 				case left <= 0:
 					return fail("version %d expired at %s", b.Version, day(b.ExpiresAt))
 				case left < week:

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/config"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
 // breaks are ways to break one point and no other, by its id: settings that are
@@ -79,6 +80,7 @@ var breaks = []struct {
 	{"keys.command", "not there", nil, func(f *Facts) { f.Fleet.CommandKey = "command.key is not there" }},
 	{"keys.external-signers", "quoted as for a shell", map[string]string{"SENTINEL_SIGNER_DEVICE_CA": `exec:/usr/bin/sentinel-pkcs11 "a b"`}, nil},
 	{"keys.policy-bundle", "expired", nil, func(f *Facts) { f.Fleet.Bundle.ExpiresAt = noon }},
+	{"keys.policy-bundle", "not valid yet", nil, func(f *Facts) { f.Fleet.Bundle.IssuedAt = noon.Add(signing.ClockSkew + 1) }},
 
 	{"enrollment.approval", "false", map[string]string{"SENTINEL_REQUIRE_NEW_DEVICE_APPROVAL": "false"}, nil},
 	{"enrollment.window", "open", nil, func(f *Facts) { f.Standing.WindowUntil = noon.Add(time.Hour) }},

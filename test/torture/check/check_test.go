@@ -120,7 +120,7 @@ func (e *Evidence) renewals() {
 		{ID: "q-3", Device: "edge-4", State: "issued", Fingerprint: "fp-q-3", SignedBy: "fp-q-1", Created: 81 * s, Given: 81 * s},
 		{ID: "q-5", Device: "edge-1", State: "rejected", Approval: "a-1", Created: 21 * s, End: 30 * s},
 		{ID: "q-6", Device: "edge-1", State: "pending", Approval: "a-2", Created: 71 * s},
-		{ID: "q-7", Device: "edge-2", State: "expired", Fingerprint: "fp-q-7", SignedBy: "fp-edge-2", Created: 15 * s, Given: 15 * s, End: 95 * s},
+		{ID: "q-7", Device: "edge-2", State: "rejected", Fingerprint: "fp-q-7", SignedBy: "fp-edge-2", Created: 15 * s, Given: 15 * s, End: 20 * s},
 	}
 	e.Devices["edge-4"] = Device{ID: "edge-4", Enrollment: "e-4", State: "active", Counter: 5, Fingerprint: "fp-q-1", Next: "fp-q-3"}
 	e.Enrollments = append(e.Enrollments, Enrollment{"e-4", "T1", "edge-4", "issued", "fp-edge-4"})
@@ -134,7 +134,7 @@ func (e *Evidence) renewals() {
 		Entry{"certificate.renew", "edge-4", "done", "", `{"request":"q-3","fingerprint":"fp-q-3"}`},
 		Entry{"identity.request", "edge-1", "done", "", `{"request":"q-5"}`}, Entry{"identity.reject", "edge-1", "done", "d-1", `{"request":"q-5"}`},
 		Entry{"identity.request", "edge-1", "done", "", `{"request":"q-6"}`},
-		Entry{"certificate.renew", "edge-2", "done", "", `{"request":"q-7","fingerprint":"fp-q-7"}`}, Entry{"identity.expire", "edge-2", "done", "", `{"request":"q-7"}`})
+		Entry{"certificate.renew", "edge-2", "done", "", `{"request":"q-7","fingerprint":"fp-q-7"}`}, Entry{"identity.reject", "edge-2", "done", "the device was revoked", `{"request":"q-7"}`})
 	e.Identities = map[string]Identity{"agent-1": {InUse: "fp-before", Other: "fp-agent-9", Tried: true}}
 }
 

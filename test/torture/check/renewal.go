@@ -89,12 +89,8 @@ func certificatesInForce(e *Evidence) (where []string) {
 		if r.State == "used" {
 			over = r.SignedBy
 		}
-		at := r.End
-		if d := e.Devices[r.Device]; d.State == "revoked" && r.State == "expired" {
-			at = min(at, ended[d.Fingerprint]) // a revocation ends all of a device's certificates; what it asked for runs out later
-		}
-		if over != "" && r.State != "issued" && ended[over] != at {
-			where = append(where, fmt.Sprintf("%s: request %s was %s, and the certificate of before ended %v later (0 or less: not, or before)", r.Device, r.ID, r.State, ended[over]-at))
+		if over != "" && r.State != "issued" && ended[over] != r.End {
+			where = append(where, fmt.Sprintf("%s: request %s was %s, and the certificate of before ended %v later (0 or less: not, or before)", r.Device, r.ID, r.State, ended[over]-r.End))
 		}
 	}
 	inForce, spans := map[string][]string{}, map[string][]span{}
@@ -210,6 +206,9 @@ func oneRequest(e *Evidence) (where []string) {
 		r := &e.Requests[i]
 		if r.Open() {
 			open[r.Device]++
+			if e.Devices[r.Device].State == "revoked" {
+				where = append(where, fmt.Sprintf("%s: is revoked, and request %s is open", r.Device, r.ID))
+			}
 		}
 		spans[r.Device] = append(spans[r.Device], span{r.Created, cmp.Or(r.End, forever)})
 	}

@@ -83,6 +83,7 @@ func plantedRenewals() []violation {
 		{once, "answered, and it is not there", op(record.Op{Kind: record.Renew, Device: "edge-1", Request: "q-7", Begin: 82 * s, End: 83 * s, Result: record.Pending})},
 
 		{open, "two wait", request(Request{ID: "q-7", Device: "edge-1", State: "pending", Approval: "a-3", Created: 99 * s})},
+		{open, "of a revoked device", setRequest("q-7", func(r *Request) { r.State, r.End = "issued", 0 })},
 		{open, "two waited for a while", setRequest("q-2", func(r *Request) { r.End = 120 * s })},
 
 		{kept, "its key is gone", func(e *Evidence) { e.Identities["agent-1"] = Identity{Other: "fp-agent-9", Tried: true} }},
