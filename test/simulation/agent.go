@@ -28,6 +28,7 @@ type agent struct {
 	spoiled  bool          // its disk was copied or put back, so that it may do again what it did
 	steepest time.Duration // the most that its clock was ever ahead
 	clone    bool          // a second machine with a copy of the state
+	caught   bool          // a clone that was found: it is off for good
 	earlier  string        // a copy of the state directory
 
 	saw    agentsim.State // what it held on to when last looked at
@@ -60,7 +61,7 @@ func (w *World) newAgent(i int) *agent {
 
 // power starts the agent's process.
 func (w *World) power(a *agent) {
-	if a.p != nil && !a.p.ended {
+	if a.caught || a.p != nil && !a.p.ended {
 		return
 	}
 	w.tellf("%s: starts", a.name)
@@ -74,6 +75,12 @@ func (w *World) cut(a *agent) {
 	if a.p != nil {
 		w.kill(a.p)
 	}
+}
+
+// catch takes a clone away, also one that is about to start again.
+func (w *World) catch(a *agent) {
+	a.caught = true
+	w.cut(a)
 }
 
 // software is the agent's code on this device.
@@ -193,7 +200,7 @@ func (w *World) cloneOf(a *agent) {
 	w.agents = append(w.agents, c)
 	w.tellf("%s: is cloned", a.name)
 	w.after(w.between(0, time.Minute), func() { w.power(c) })
-	w.after(w.between(time.Minute, 10*time.Minute), func() { w.tellf("%s: the clone is found", c.name); w.cut(c) })
+	w.after(w.between(time.Minute, 10*time.Minute), func() { w.tellf("%s: the clone is found", c.name); w.catch(c) })
 }
 
 // mishaps is a round of what happens to machines.

@@ -154,12 +154,14 @@ func (w *World) settle() {
 	}
 	for _, a := range w.agents {
 		a.skew = 0
-		if a.clone || off > 0 {
+		if a.clone {
+			w.catch(a)
+			continue
+		}
+		if off > 0 {
 			w.cut(a)
 		}
-		if !a.clone {
-			w.after(off, func() { w.power(a) })
-		}
+		w.after(off, func() { w.power(a) })
 	}
 	begin := w.clock
 	w.oracle.settled = begin
