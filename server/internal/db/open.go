@@ -150,8 +150,7 @@ func (d *DB) openPostgreSQL(dsn string, maxConns int) error {
 		// pgx's own text may repeat the password.
 		return errors.New("the database URL is not valid")
 	}
-	// No named prepared statements, so that a pooler in transaction mode may stand
-	// between; and nothing described first, which costs another round trip for every
+	// Nothing is described or prepared first, which costs another round trip for every
 	// text that is not known yet, and most hold their values. See Tx.Rows.
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	pool := stdlib.OpenDB(*config)

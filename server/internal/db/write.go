@@ -44,7 +44,7 @@ const writeFor = 15 * time.Second
 type insideWrite struct{}
 
 // Write runs f in one transaction and commits when it returns nil. f may run
-// again, on PostgreSQL after 40001 and 40P01: it must do nothing but read and
+// again, on PostgreSQL after 40001 and 40P01 and once behind a pooler: it must do nothing but read and
 // write through tx. An error of f undoes everything and comes back as it is.
 func (d *DB) Write(ctx context.Context, f func(ctx context.Context, tx Tx) error) error {
 	return d.transact(ctx, sql.LevelSerializable, f)
@@ -68,7 +68,7 @@ func (d *DB) transact(ctx context.Context, level sql.IsolationLevel, f func(cont
 	defer cancel()
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		err := d.attempt(ctx, level, f)
-		if err == nil || !retryable(err) {
+		if err == nil || !retryable(err) && !d.kept.misplaced(err) {
 			return err
 		}
 		select {
