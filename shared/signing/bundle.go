@@ -176,14 +176,10 @@ func VerifyBundle(env *Envelope, root *PinnedRoot, now time.Time, highWater int6
 		return nil, ErrRootDigest
 	case b.Version < highWater:
 		return nil, ErrRollback
-	case b.EarlyAt(now):
+	case now.Before(b.IssuedAt.Add(-ClockSkew)):
 		return &b, ErrNotYetValid
 	case !now.Before(b.ExpiresAt):
 		return &b, ErrExpired
 	}
 	return &b, nil
 }
-
-// EarlyAt says whether a bundle is of a time that is still to come by more than
-// clocks may differ, so that no device whose clock shows now takes it.
-func (b *PolicyBundle) EarlyAt(now time.Time) bool { return now.Before(b.IssuedAt.Add(-ClockSkew)) }

@@ -8,6 +8,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 )
 
@@ -87,8 +88,8 @@ func (c *Core) bundleLasts(context.Context) error {
 	const advice = "sign the next one: sentinel-server policy build, policy sign, policy publish"
 	now := c.DB.Now()
 	switch left := fleet.Bundle.ExpiresAt.Sub(now); {
-	case fleet.Bundle.EarlyAt(now):
-		return health.WarningError("the policy bundle was signed at " + fleet.Bundle.IssuedAt.Format(time.RFC3339) + ", which is still to come, and devices do not take it yet; set the clock right, or wait")
+	case policy.Early(fleet.Bundle, now):
+		return health.WarningError("the policy bundle was signed at " + fleet.Bundle.IssuedAt.Format(time.RFC3339) + ", which is still to come: devices do not take it yet, so that no command can be asked for and no device enrolls; set the clock right, or, if it is right, " + advice)
 	case left <= 0:
 		return health.WarningError("the policy bundle has expired, and devices do only what needs no approval; " + advice)
 	case left < bundleSoon:
@@ -109,7 +110,12 @@ func (c *Core) canCommand(ctx context.Context) error {
 // ends.
 func (c *Core) renews(own *pki.ServerCertificate) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if ends, err := own.Failing(); err != nil {
+		ends, err := own.Failing()
+		if err != nil && ends.IsZero() {
+			c.Log.WarnContext(ctx, "the machine listener has no certificate", "error", err)
+			return errors.New("the machine listener has no certificate, so that no device can connect; see the log, and compare the clock")
+		}
+		if err != nil {
 			c.Log.WarnContext(ctx, "the machine listener's certificate could not be renewed", "error", err)
 			return health.WarningError("the machine listener's certificate could not be renewed, and ends at " + ends.UTC().Format(time.RFC3339) + "; see the log")
 		}

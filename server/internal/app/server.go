@@ -127,8 +127,11 @@ func (s *Server) surfaces(own *pki.ServerCertificate) (err error) {
 	}
 	s.machine = s.MachineSurface(s.health, httpkit.Options{Limiter: strangers, Metrics: s.metrics})
 	s.tls = certs.ServerTLS(own.Get)
+	// Made now instead of at the first handshake. One that cannot be made, by a clock that
+	// stands wrong or a disk that is full, stops no start: it is tried again, and readiness
+	// says so.
 	if _, err := own.Get(nil); err != nil && !errors.Is(err, pki.ErrNoAuthority) {
-		return err // found now instead of at the first handshake
+		s.Log.Error("the machine listener's certificate could not be made", "error", err)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/health"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/preflight"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/seal"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/files"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
@@ -414,39 +415,52 @@ func TestReadinessSaysWhatIsWrongAndNothingInside(t *testing.T) {
 func TestAServerWhoseClockJumpedStarts(t *testing.T) {
 	t.Parallel()
 	dir, now := t.TempDir(), time.Now()
-	open := func(now time.Time) *Core {
+	open := func(now time.Time) *Server {
 		t.Helper()
-		c, err := config.Load([]string{"SENTINEL_DATA_DIR=" + dir}, "")
+		c, err := config.Load([]string{"SENTINEL_DATA_DIR=" + dir, "SENTINEL_PEOPLE_LISTEN=127.0.0.1:0", "SENTINEL_MACHINE_LISTEN=127.0.0.1:0"}, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		core, err := Open(t.Context(), Options{Config: c, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }})
+		s, err := New(t.Context(), Options{Config: c, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }})
 		if err != nil {
 			t.Fatalf("at %s: %v", now, err)
 		}
-		return core
+		return s
 	}
-	stop(t, open(now))
+	first := open(now)
+	authority, err := first.PKI.Active(certs.KindServer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := authority.NotAfter.Sub(now)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		by       time.Duration
-		says     string
-		commands bool
+		says     string // of the policy bundle
+		presents bool
 	}{
-		"an hour back":    {-time.Hour, "still to come", false},
-		"years back":      {-20 * 365 * 24 * time.Hour, "still to come", false},
-		"minutes back":    {-signing.ClockSkew / 2, "", true},
-		"past the bundle": {signing.MaxBundleLife + time.Hour, "has expired", true},
+		"an hour back":                   {-time.Hour, "still to come", true},
+		"years back":                     {-20 * 365 * 24 * time.Hour, "still to come", false},
+		"half a minute back":             {-time.Minute / 2, "", true},
+		"past the bundle":                {signing.MaxBundleLife + time.Hour, "has expired", true},
+		"in the authority's last hour":   {ends - time.Hour, "has expired", true},
+		"after the end of the authority": {ends + time.Hour, "has expired", false},
 	} {
-		core := open(now.Add(c.by))
-		err := core.bundleLasts(t.Context())
+		s := open(now.Add(c.by))
+		err := s.bundleLasts(t.Context())
 		if _, warns := errors.AsType[health.WarningError](err); warns != (c.says != "") || warns && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: the bundle: %v", name, err)
 		}
-		err = core.canCommand(t.Context())
-		if _, warns := errors.AsType[health.WarningError](err); warns == c.commands || err != nil && !warns {
-			t.Errorf("%s: commands: %v", name, err)
+		ready := s.health.Ready(t.Context())
+		i := slices.IndexFunc(ready.Checks, func(r health.Result) bool { return r.Name == "server-certificate" })
+		if ready.Checks[i].OK != c.presents || !c.presents && ready.Ready {
+			t.Errorf("%s: the certificate: %+v", name, ready.Checks[i])
 		}
-		stop(t, core)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

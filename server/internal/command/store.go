@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/uptrace/bun"
 
@@ -112,10 +113,18 @@ func Agreed(ctx context.Context, tx db.Tx, id string) error {
 		Where("id = ? AND state = ? AND ending = ''", id, Review).Exec(ctx))
 }
 
+// early is how long before a command is valid it goes out. Devices take one that is
+// not valid yet within five minutes (signing.ClockSkew), and refuse it for good before
+// that; nodes' clocks may be some way apart. Only a clock that was ahead when it was asked
+// for makes more than that of it.
+const early = time.Minute
+
+func due(now db.Micros) db.Micros { return now.Add(early) }
+
 // ToSign lists commands that wait for a signature, the oldest first, without what
-// is over.
+// is over and what is not due.
 func ToSign(ctx context.Context, q bun.IDB, now db.Micros, limit int) (list []Command, err error) {
-	err = q.NewSelect().Model(&list).Where("state = ? AND not_after > ? AND ending = ''", Unsigned, now).
+	err = q.NewSelect().Model(&list).Where("state = ? AND not_after > ? AND not_before <= ? AND ending = ''", Unsigned, now, due(now)).
 		OrderExpr("created_at, id").Limit(int64(limit)).Scan(ctx)
 	return list, err
 }
@@ -129,10 +138,10 @@ func Sign(ctx context.Context, tx db.Tx, id, digest string, envelope []byte) err
 }
 
 // ToQueue lists signed commands of which not every device was told yet that
-// something waits for it, the oldest first.
+// something waits for it, the oldest first, without what is not due.
 func ToQueue(ctx context.Context, q bun.IDB, now db.Micros, limit int) (list []Command, err error) {
 	err = q.NewSelect().Model(&list).Column("id", "queued", "targets").
-		Where("state = ? AND not_after > ? AND ending = '' AND queued < targets", Open, now).
+		Where("state = ? AND not_after > ? AND not_before <= ? AND ending = '' AND queued < targets", Open, now, due(now)).
 		OrderExpr("created_at, id").Limit(int64(limit)).Scan(ctx)
 	return list, err
 }
@@ -156,18 +165,19 @@ type Waiting struct {
 	CommandID string `bun:"id"`
 	Envelope  []byte `bun:"envelope"`
 	Position  int64  `bun:"position"`
+	Due       bool   `bun:"due"` // or it is to be asked for again
 }
 
 // WaitingFor lists what a device is to be given: what it was given least often
 // first, so that one that is never acknowledged holds up nothing behind it, then
-// the oldest.
+// the oldest. What is not due comes last.
 func WaitingFor(ctx context.Context, tx db.Tx, deviceID, enrollmentID string, limit int) (list []Waiting, err error) {
-	err = tx.NewSelect().Model((*Target)(nil)).ColumnExpr("c.id, c.envelope, t.position").
+	err = tx.NewSelect().Model((*Target)(nil)).ColumnExpr("c.id, c.envelope, t.position, c.not_before <= ? AS due", due(tx.At())).
 		Join("JOIN commands AS c ON c.id = t.command_id").
 		Where("t.device_id = ? AND t.enrollment_id = ?", deviceID, enrollmentID).
 		Where("t."+open).Where("t.state IN (?)", bun.List(From(Deliver))).
 		Where("c.state = ? AND c.ending = '' AND c.not_after > ?", Open, tx.At()).
-		OrderExpr("t.deliveries, c.created_at, c.id").Limit(int64(limit)).Scan(ctx, &list)
+		OrderExpr("due DESC, t.deliveries, c.created_at, c.id").Limit(int64(limit)).Scan(ctx, &list)
 	return list, err
 }
 

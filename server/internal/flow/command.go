@@ -65,7 +65,7 @@ func (f *Flow) SendCommand(ctx context.Context, by authz.By, ask CommandAsk, dry
 	if err != nil {
 		return nil, err
 	}
-	if err := checkAsk(ask, fleet); err != nil {
+	if err := checkAsk(ask, fleet, f.d.Now()); err != nil {
 		return nil, err
 	}
 	var plan *CommandPlan
@@ -102,7 +102,7 @@ func (f *Flow) SendCommand(ctx context.Context, by authz.By, ask CommandAsk, dry
 
 // checkAsk holds what was asked for to what devices would be told, so that a
 // mistake is heard at once.
-func checkAsk(ask CommandAsk, fleet *policy.Fleet) error {
+func checkAsk(ask CommandAsk, fleet *policy.Fleet, now time.Time) error {
 	if ask.Reason == "" {
 		return ErrReason
 	}
@@ -114,6 +114,8 @@ func checkAsk(ask CommandAsk, fleet *policy.Fleet) error {
 	}
 	rule, ok := fleet.Bundle.Rule(ask.Kind)
 	switch {
+	case policy.Early(fleet.Bundle, now):
+		return askError("the policy bundle in force (version %d) was signed at %s, which is still to come by this server's clock: devices may not have it, and would refuse the command. Set the clock right; or, if it is right, sign the next bundle: sentinel-server policy build, policy sign, policy publish", fleet.Bundle.Version, fleet.Bundle.IssuedAt.Format(time.RFC3339))
 	case !ok:
 		return askError("the policy bundle in force (version %d) does not allow %s, so devices would refuse it; publish one that does: sentinel-server policy build --allow %[2]s", fleet.Bundle.Version, ask.Kind)
 	case rule.Approvals > 0:

@@ -168,6 +168,9 @@ func (x *exchange) run(ctx context.Context, tx db.Tx) error {
 		return device.ClearPending(ctx, tx, x.deviceID, device.PendingCommand)
 	}
 	for _, w := range waiting {
+		if !w.Due { // nor are those behind it; the flag stays
+			break
+		}
 		if err := x.give(ctx, tx, w); err != nil {
 			return err
 		}

@@ -114,9 +114,6 @@ func (f *Flow) commandSigner(ctx context.Context) (signing.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if fleet.Bundle.EarlyAt(f.d.Now()) { // devices would refuse for good what names a bundle that they cannot take yet
-		return nil, fmt.Errorf("%w: the policy bundle in force (version %d) was signed at %s, which is still to come by this server's clock; set the clock right, or wait", ErrCommandKey, fleet.Bundle.Version, fleet.Bundle.IssuedAt.Format(time.RFC3339))
-	}
 	signer, err := f.signer(ctx, fleet.Bundle.CommandKeys)
 	if err != nil {
 		return nil, &keyError{err}

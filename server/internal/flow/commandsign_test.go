@@ -3,6 +3,7 @@ package flow_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,25 +33,59 @@ func TestWithoutItsKeyInTheBundleNothingIsSigned(t *testing.T) {
 	})
 }
 
-// REL-06: a bundle that was published while the server's clock was ahead. Devices
-// refuse for good what names a bundle that they do not have.
-func TestUnderABundleThatIsNotValidYetNothingIsSigned(t *testing.T) {
+// REL-06: a bundle that was published while the server's clock was ahead. Devices may not
+// have it, and refuse for good what names it.
+func TestUnderABundleThatIsStillToComeNoCommandIsTaken(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(w *world) {
 		a := w.enrolled("edge-1")
-		w.clock.Add(3 * signing.ClockSkew)
+		w.clock.Add(2 * time.Minute)
 		w.publish(nil)
-		w.clock.Add(-3 * signing.ClockSkew)
+		w.clock.Add(-time.Minute - time.Second)
+		var refused *flow.AskError
+		for _, dry := range []bool{true, false} {
+			if _, err := w.SendCommand(t.Context(), w.by, ping("edge-1"), dry); !errors.As(err, &refused) || !strings.Contains(err.Error(), "clock") || !strings.Contains(err.Error(), "publish") {
+				t.Errorf("dry: %t: %v", dry, err)
+			}
+		}
+		w.clock.Add(time.Second)
 		id := w.sent("edge-1")
 		a.mustBeat()
-		err := w.CommandKey(w.Context())
-		if w.page(id).State != "unsigned" || len(a.answer.Commands) != 0 || !errors.Is(err, flow.ErrCommandKey) || !strings.Contains(err.Error(), "clock") {
-			t.Errorf("%s %v", w.page(id).State, err)
+		if w.page(id).State != "open" || len(a.answer.Commands) != 1 {
+			t.Errorf("a minute before: %s, %d given", w.page(id).State, len(a.answer.Commands))
 		}
-		w.clock.Add(2 * signing.ClockSkew)
+	})
+}
+
+// REL-06: what was asked for while the server's clock was ahead is neither signed nor given
+// to anybody before it is valid, and holds up nothing meanwhile.
+func TestACommandOfAClockThatWasAheadWaits(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		a := w.enrolled("edge-1")
+		w.clock.Add(10 * time.Minute)
+		signed := w.sent("edge-1")
+		unsigned := w.ask(ping("edge-1"))
+		w.clock.Add(-10 * time.Minute)
 		w.round()
-		if w.page(id).State != "open" || w.CommandKey(w.Context()) != nil {
-			t.Errorf("%s %v", w.page(id).State, w.CommandKey(w.Context()))
+		for range 2 {
+			a.mustBeat()
+			if given := a.given(); len(given) != 0 {
+				t.Fatalf("given %v before its time", given)
+			}
+		}
+		now := w.sent("edge-1")
+		a.mustBeat()
+		if given := a.given(); len(given) != 1 || given[0] != now || w.page(unsigned).State != "unsigned" {
+			t.Fatalf("given %v; %s", given, w.page(unsigned).State)
+		}
+		w.clock.Add(9 * time.Minute)
+		w.round()
+		a.mustBeat()
+		for _, id := range []string{signed, unsigned} {
+			if !slices.Contains(a.given(), id) {
+				t.Errorf("%s is not given when it is due: %v", id, a.given())
+			}
 		}
 	})
 }

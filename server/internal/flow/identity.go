@@ -196,15 +196,34 @@ func (f *Flow) replace(ctx context.Context, tx db.Tx, who audit.Actor, r *identi
 // withdraw rejects an open request that no person decides about any more, unless one
 // who rejected it was faster: then there is nothing left of it.
 func withdraw(ctx context.Context, tx db.Tx, who audit.Actor, r *identity.Request, reason, certificate string) error {
-	err := end(ctx, tx, r, identity.Rejected, reason, approval.Void, certificate)
+	err := identity.Move(ctx, tx, r.ID, r.State, identity.Rejected, reason)
 	if errors.Is(err, db.ErrConflict) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	err = release(ctx, tx, r, approval.Void, certificate)
+	if err != nil && (r.State != identity.Pending || !errors.Is(err, db.ErrConflict)) { // what was asked of people may be over
+		return err
+	}
 	return audit.Write(ctx, tx, who, audit.Entry{Action: audit.IdentityReject, ObjectKind: "device", ObjectID: r.DeviceID,
 		Reason: reason, Details: map[string]string{"request": r.ID, "fingerprint": r.Fingerprint}})
+}
+
+// withdrawOpen withdraws what a device asked for, after its certificates ended. With a
+// fingerprint it does so only if it led to that certificate.
+func withdrawOpen(ctx context.Context, tx db.Tx, who audit.Actor, deviceID, fingerprint, reason string) error {
+	asked, err := identity.OpenOf(ctx, tx, deviceID)
+	switch {
+	case errors.Is(err, identity.ErrNone):
+		return nil
+	case err != nil:
+		return err
+	case fingerprint != "" && asked.Fingerprint != fingerprint:
+		return nil
+	}
+	return withdraw(ctx, tx, who, asked, reason, pki.Unused)
 }
 
 // end closes an open request and all that hangs on it.
@@ -212,6 +231,12 @@ func end(ctx context.Context, tx db.Tx, r *identity.Request, to identity.State, 
 	if err := identity.Move(ctx, tx, r.ID, r.State, to, reason); err != nil {
 		return err
 	}
+	return release(ctx, tx, r, ask, certificate)
+}
+
+// release ends what hangs on a request that is over: what was asked of people, and the
+// certificate that was not used.
+func release(ctx context.Context, tx db.Tx, r *identity.Request, ask approval.State, certificate string) error {
 	if r.State == identity.Pending && r.ApprovalID != "" {
 		if err := approval.Close(ctx, tx, r.ApprovalID, ask); err != nil {
 			return err

@@ -404,10 +404,14 @@ func (f *Flow) RevokedElsewhere(ctx context.Context, fingerprint, reason string)
 		if err != nil || !changed {
 			return err
 		}
+		who := audit.Actor{Kind: audit.System, ID: "revocation"}
+		if err := withdrawOpen(ctx, tx, who, id, fingerprint, "its certificate was revoked by the authority that issued it"); err != nil {
+			return err
+		}
 		if err := retrust(ctx, tx, id); err != nil {
 			return err
 		}
-		return audit.Write(ctx, tx, audit.Actor{Kind: audit.System, ID: "revocation"}, audit.Entry{Action: audit.CertRevoke, ObjectKind: "device", ObjectID: id, Reason: reason,
+		return audit.Write(ctx, tx, who, audit.Entry{Action: audit.CertRevoke, ObjectKind: "device", ObjectID: id, Reason: reason,
 			Details: map[string]string{"fingerprint": fingerprint}})
 	})
 }

@@ -296,6 +296,35 @@ func TestASerialNumberIsUsedOnce(t *testing.T) {
 	})
 }
 
+// REV-02: a certificate that was let in and that its authority revoked before it was used
+// does not stand in the way of the next one.
+func TestALetInCertificateThatIsRevokedElsewhereIsInNobodysWay(t *testing.T) {
+	t.Parallel()
+	onBothElsewhere(t, nil, func(w *elsewhere) {
+		a := w.comes("edge-1")
+		w.waits("first", w.knocks(a))
+		w.approve(a)
+		w.must(w.knocks(a))
+		next, third := *a, *a
+		w.show(&next, extcatest.Key(t))
+		w.waits("another", w.knocks(&next))
+		w.agree("edge-1")
+		w.must(w.RevokedElsewhere(t.Context(), a.identity.Fingerprint, "superseded"))
+		if n := w.count("identity_requests", "state = 'issued'"); n != 1 {
+			t.Fatalf("%d wait for their first use after another certificate was revoked", n)
+		}
+		w.must(w.RevokedElsewhere(t.Context(), next.identity.Fingerprint, "keyCompromise"))
+		if n := w.count("device_counters", "next_fingerprint <> ''"); n != 0 {
+			t.Error("it waits for its first use")
+		}
+		if n := w.count("audit_entries", "action = ?", audit.IdentityReject); n != 1 {
+			t.Errorf("%d entries", n)
+		}
+		w.show(&third, extcatest.Key(t))
+		w.waits("the next one", w.knocks(&third))
+	})
+}
+
 // C1: another certificate of the same authority is reviewed, and the one of before is
 // good until then.
 func TestAnotherCertificateIsReviewed(t *testing.T) {

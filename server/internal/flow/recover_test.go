@@ -169,10 +169,13 @@ func TestAnApprovedRecoveryIsCheckedAgainWhenItIsFetched(t *testing.T) {
 			w.Errorf("suspended: %v", err)
 		}
 		w.must(w.Revoke(t.Context(), w.by, "edge-1", "test"))
-		if _, err := asks.poll(); !errors.Is(err, device.ErrRevoked) {
-			w.Errorf("revoked: %v", err)
+		if r, err := asks.poll(); err != nil || r.State != protocol.EnrollRejected || r.Certificates != nil {
+			w.Errorf("revoked: %+v, %v", r, err)
 		}
-		if _, err := w.IdentityReview(t.Context(), w.by, "edge-1", flow.Decision{Approve: true, Reason: "x"}); !errors.Is(err, identity.ErrState) {
+		if _, err := a.recovery(a.wish(lost)); !errors.Is(err, device.ErrRevoked) {
+			w.Errorf("revoked, and asks again: %v", err)
+		}
+		if _, err := w.IdentityReview(t.Context(), w.by, "edge-1", flow.Decision{Approve: true, Reason: "x"}); !errors.Is(err, identity.ErrNone) {
 			w.Errorf("approved again: %v", err)
 		}
 		if n := w.count("certificates", "kind = 'device'"); n != 1 {

@@ -10,7 +10,6 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/command"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/db"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/device"
-	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/identity"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/pki"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/failpoint"
 )
@@ -54,12 +53,7 @@ func revoke(ctx context.Context, tx db.Tx, who audit.Actor, deviceID, reason str
 	if err := pki.Revoke(ctx, tx, deviceID, reason); err != nil {
 		return err
 	}
-	switch asked, err := identity.OpenOf(ctx, tx, deviceID); {
-	case err == nil:
-		if err := withdraw(ctx, tx, who, asked, "the device was revoked", pki.Unused); err != nil {
-			return err
-		}
-	case !errors.Is(err, identity.ErrNone):
+	if err := withdrawOpen(ctx, tx, who, deviceID, "", "the device was revoked"); err != nil {
 		return err
 	}
 	if err := command.EndDeviceTargets(ctx, tx, deviceID); err != nil {

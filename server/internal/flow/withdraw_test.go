@@ -189,6 +189,9 @@ func TestWhatARevokedDeviceAskedForEndsWithIt(t *testing.T) {
 			if w.count("identity_requests", "state IN ('pending', 'approved', 'issued')") != 1 || w.count("approvals", "state = 'open'") != 1 {
 				w.Error("what is open is not the other device's alone")
 			}
+			if w.count("device_counters", "device_id = 'edge-1' AND next_fingerprint <> ''") != 0 {
+				w.Error("a certificate waits for its first use")
+			}
 			if w.count("certificates", "device_id = 'edge-1' AND revoked_at = 0") != 0 || w.count("certificates", "device_id = 'edge-1' AND revoked_reason <> 'stolen'") != 0 {
 				w.Error("a certificate of it ended otherwise, or not")
 			}

@@ -126,12 +126,15 @@ func (c *ServerCertificate) namesOf() (dns []string, ips []net.IP) {
 	return dns, ips
 }
 
-// Failing is why the last renewal failed, and when what is presented meanwhile
-// ends; nil when all is well.
+// Failing is why the last attempt failed, and when what is presented meanwhile ends,
+// zero when there is nothing to present; nil when all is well.
 func (c *ServerCertificate) Failing() (ends time.Time, err error) {
 	f, have := c.failed.Load(), c.current.Load()
-	if f == nil || have == nil {
+	switch {
+	case f == nil:
 		return time.Time{}, nil
+	case have == nil || c.s.d.Now().After(have.Leaf.NotAfter):
+		return time.Time{}, f.err
 	}
 	return have.Leaf.NotAfter, f.err
 }
@@ -143,6 +146,9 @@ func (c *ServerCertificate) issue(a authority, now time.Time) (*served, error) {
 	}
 	t := certs.ServerTemplate{PublicKey: key.Public()}
 	t.NotBefore, t.NotAfter = validity(now, c.life)
+	if ends := a.Certificate.NotAfter; ends.Before(t.NotAfter) { // the authority's last days are days too
+		t.NotAfter = ends
+	}
 	t.DNSNames, t.IPs = c.namesOf()
 	der, err := certs.IssueServer(a.CA, t)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/uptrace/bun"
 
@@ -116,8 +117,8 @@ func sameKeys(a, b []signing.Key) bool {
 // Load reads and verifies the documents, again whenever they changed. Without a
 // fleet root it is ErrNotFounded. No clock takes the bundle away that was verified
 // when it was installed: one that has expired is loaded, since devices decide what
-// they still do under it, and so is one that a clock was ahead for, since all but
-// commands works without it.
+// they still do under it, and so is one that a clock was ahead for, since what devices
+// need most works without it. See Early.
 func (s *Service) Load(ctx context.Context) error {
 	s.loading.Lock()
 	defer s.loading.Unlock()
@@ -167,6 +168,14 @@ func load(ctx context.Context, q bun.IDB, d *db.DB) (*Fleet, error) {
 	}
 	return fleet, nil
 }
+
+// early is what a bundle's time may be ahead of this server's. Devices forgive five minutes
+// (signing.ClockSkew), and need the rest for their own clocks.
+const early = time.Minute
+
+// Early says whether a bundle is of a time that is still to come, so that devices may not
+// have taken it: the clock was ahead when it was published. It is loaded all the same.
+func Early(b *signing.PolicyBundle, now time.Time) bool { return now.Before(b.IssuedAt.Add(-early)) }
 
 // Fleet is what Load read last, or ErrNotFounded.
 func (s *Service) Fleet() (*Fleet, error) {

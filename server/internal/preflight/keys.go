@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/ceremony"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/policy"
 )
 
 // keyChecks are the trust model's: who can command the fleet.
@@ -77,7 +78,7 @@ func keyChecks() []Check {
 				}
 				b := f.Fleet.Bundle
 				switch left := b.ExpiresAt.Sub(f.At); {
-				case b.EarlyAt(f.At):
+				case policy.Early(b, f.At):
 					return fail("version %d is of %s, which is still to come by this machine's clock", b.Version, day(b.IssuedAt))
 				case left <= 0:
 					return fail("version %d expired at %s", b.Version, day(b.ExpiresAt))
