@@ -67,12 +67,12 @@ run: build ## build, then show the whole loop on this machine and stay up
 
 .PHONY: test
 test: ## run all tests on SQLite and PostgreSQL with the race detector; installs what they need
-	test/postgres/ensure postgresql compiler swtpm judges
+	test/postgres/ensure postgresql pooler compiler swtpm judges
 	timeout --foreground --kill-after=30s 12m $(WITH_DB) env CGO_ENABLED=1 go test $(RACE) -timeout 10m ./...
 
 .PHONY: test-short
 test-short: ## run the tests without the race detector, and the slow ones in short form
-	test/postgres/ensure postgresql swtpm judges
+	test/postgres/ensure postgresql pooler swtpm judges
 	$(WITH_DB) go test -short ./...
 
 # The heavy suites' own tests: those beside them in a package are make test's.
@@ -131,7 +131,7 @@ fuzz: ## fuzz each parser for a short while; FUZZTIME=5s says how long
 
 .PHONY: mutants
 mutants: ## take each defence away and see a test fail; ONLY=REGEXP chooses patches
-	test/postgres/ensure postgresql swtpm judges
+	test/postgres/ensure postgresql pooler swtpm judges
 	$(WITH_DB) go run ./test/mutants -only='$(ONLY)' $(MUTANT_FLAGS)
 
 .PHONY: vet
