@@ -64,7 +64,7 @@ func (a *API) heartbeat(w http.ResponseWriter, r *http.Request) {
 	id, _ := r.Context().Value(identityKey{}).(certs.Identity)
 	entry := audit.Entry{Action: audit.Heartbeat, ObjectKind: "device", ObjectID: id.DeviceID}
 	var h protocol.Heartbeat
-	if err := read(r, &h, h.Check); err != nil {
+	if err := checked(protocol.DecodeHeartbeat(httpkit.Body(r), &h), h.Check); err != nil {
 		a.refuse(w, r, entry, err)
 		return
 	}
@@ -99,7 +99,8 @@ func (a *API) heartbeat(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer.Renew = answer.Renew || a.retired(r.Context())
-	write(w, http.StatusOK, answer)
+	body, err := answer.Encode()
+	send(w, http.StatusOK, body, err)
 }
 
 func (a *API) renew(w http.ResponseWriter, r *http.Request) {
@@ -123,7 +124,11 @@ func (a *API) renew(w http.ResponseWriter, r *http.Request) {
 
 // read decodes the body strictly and holds it to form and limits.
 func read(r *http.Request, into any, check func() error) error {
-	if err := protocol.Decode(httpkit.Body(r), into); err != nil {
+	return checked(protocol.Decode(httpkit.Body(r), into), check)
+}
+
+func checked(err error, check func() error) error {
+	if err != nil {
 		return err
 	}
 	if err := check(); err != nil {
@@ -134,11 +139,17 @@ func read(r *http.Request, into any, check func() error) error {
 
 func write(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
+	send(w, status, body, err)
+}
+
+var jsonType = []string{"application/json"} // as Header.Set would make it
+
+func send(w http.ResponseWriter, status int, body []byte, err error) {
 	if err != nil { // types of ours that always encode
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header()["Content-Type"] = jsonType
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 }

@@ -21,6 +21,9 @@ var errStopping = errors.New("the server is stopping")
 // together. A window is needed: without one a busy machine makes batches of a
 // handful rows. A second message of the same device waits for the next batch, so
 // that one statement never meets a row twice.
+//
+// Whoever brings a message puts it in the queue and is woken once, by its result: the
+// goroutine of run wakes for the first of a batch and when the batch is due.
 type batcher[I, O any] struct {
 	window time.Duration
 	size   int
@@ -29,10 +32,12 @@ type batcher[I, O any] struct {
 
 	mu     sync.Mutex
 	flying map[string]int // messages of a device that wait or are stored
+	queue  []waiting[I, O]
+	closed bool // nothing is taken any more
 
-	in      chan waiting[I, O]
+	first   chan struct{} // there is something in the queue
+	full    chan struct{} // there is a batch in the queue, or was
 	writers chan struct{}
-	stopped chan struct{}
 }
 
 type waiting[I, O any] struct {
@@ -44,35 +49,7 @@ type waiting[I, O any] struct {
 func newBatcher[I, O any](window time.Duration, size, writers int, device func(I) string, store func(context.Context, []I) []result[O]) *batcher[I, O] {
 	return &batcher[I, O]{
 		window: window, size: max(size, 1), device: device, store: store, flying: map[string]int{},
-		in: make(chan waiting[I, O]), writers: make(chan struct{}, writers), stopped: make(chan struct{}),
-	}
-}
-
-// do hands a message in and waits for what became of it. When ctx ends first, it
-// may still be stored.
-func (b *batcher[I, O]) do(ctx context.Context, message I) (got O, err error) {
-	device := b.device(message)
-	if !b.enter(device) {
-		return got, ErrBusy
-	}
-	defer b.leave(device)
-	if b.size == 1 && b.window == 0 { // nothing is gathered: no other goroutine is needed
-		r := b.store(ctx, []I{message})[0]
-		return r.got, r.err
-	}
-	w := waiting[I, O]{message, device, make(chan result[O], 1)}
-	select {
-	case b.in <- w:
-	case <-b.stopped:
-		return got, errStopping
-	case <-ctx.Done():
-		return got, ctx.Err()
-	}
-	select {
-	case r := <-w.done:
-		return r.got, r.err
-	case <-ctx.Done():
-		return got, ctx.Err()
+		first: make(chan struct{}, 1), full: make(chan struct{}, 1), writers: make(chan struct{}, writers),
 	}
 }
 
@@ -83,102 +60,145 @@ const maxFlying = 2
 // ErrBusy says that a device sends without waiting for answers.
 var ErrBusy = errors.New("messages of this device are on their way already")
 
-func (b *batcher[I, O]) enter(deviceID string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.flying[deviceID] >= maxFlying {
-		return false
+// do hands a message in and waits for what became of it. When ctx ends first, it
+// is stored all the same.
+func (b *batcher[I, O]) do(ctx context.Context, message I) (got O, err error) {
+	w := waiting[I, O]{message: message, device: b.device(message)}
+	if b.size == 1 && b.window == 0 { // nothing is gathered: no other goroutine is needed
+		if err := b.enter(&w, false); err != nil {
+			return got, err
+		}
+		defer b.leave([]waiting[I, O]{w})
+		r := b.store(ctx, []I{message})[0]
+		return r.got, r.err
 	}
-	b.flying[deviceID]++
-	return true
+	w.done = make(chan result[O], 1)
+	if err := b.enter(&w, true); err != nil {
+		return got, err
+	}
+	select {
+	case r := <-w.done:
+		return r.got, r.err
+	case <-ctx.Done():
+		return got, ctx.Err()
+	}
 }
 
-func (b *batcher[I, O]) leave(deviceID string) {
+// enter counts a message, and puts it in the queue.
+func (b *batcher[I, O]) enter(w *waiting[I, O], queue bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.flying[deviceID]--; b.flying[deviceID] == 0 {
-		delete(b.flying, deviceID)
+	switch {
+	case b.flying[w.device] >= maxFlying:
+		return ErrBusy
+	case b.closed:
+		return errStopping
+	}
+	b.flying[w.device]++
+	if !queue {
+		return nil
+	}
+	b.queue = append(b.queue, *w)
+	if len(b.queue) == 1 {
+		tell(b.first)
+	}
+	if len(b.queue) == b.size {
+		tell(b.full)
+	}
+	return nil
+}
+
+func (b *batcher[I, O]) leave(batch []waiting[I, O]) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, w := range batch {
+		if b.flying[w.device]--; b.flying[w.device] == 0 {
+			delete(b.flying, w.device)
+		}
+	}
+}
+
+func tell(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // it is known already
 	}
 }
 
 // run gathers and stores until ctx ends; messages that were handed in by then are
 // stored and answered.
 func (b *batcher[I, O]) run(ctx context.Context) error {
-	defer close(b.stopped)
 	var stores sync.WaitGroup
 	defer stores.Wait()
-	var held []waiting[I, O] // second messages of a device, for the next batch
 	for {
-		g := &gathering[I, O]{size: b.size, seen: map[string]bool{}}
-		ok := b.gather(ctx, g, held)
-		held = g.rest
-		if len(g.batch) > 0 {
+		open := b.due(ctx)
+		b.writers <- struct{}{} // what waits for a writer grows meanwhile
+		batch, left := b.take(!open)
+		if len(batch) == 0 {
+			<-b.writers
+		} else {
 			stores.Go(func() {
 				defer func() { <-b.writers }()
-				b.finish(context.WithoutCancel(ctx), g.batch)
+				b.finish(context.WithoutCancel(ctx), batch)
 			})
 		}
-		if !ok && len(held) == 0 {
+		if !open && left == 0 {
 			return nil
 		}
 	}
 }
 
-// gathering is a batch that grows.
-type gathering[I, O any] struct {
-	size        int
-	seen        map[string]bool // devices
-	batch, rest []waiting[I, O]
-}
-
-func (g *gathering[I, O]) add(w waiting[I, O]) {
-	if g.seen[w.device] {
-		g.rest = append(g.rest, w)
-		return
-	}
-	g.seen[w.device] = true
-	g.batch = append(g.batch, w)
-}
-
-func (g *gathering[I, O]) full() bool { return len(g.batch) >= g.size || len(g.rest) >= g.size }
-
-// gather waits for a first message, then for more until the window is over and one of
-// the writers is free, which it takes: a batch that has to wait grows meanwhile. It is
-// false when ctx ended.
-func (b *batcher[I, O]) gather(ctx context.Context, g *gathering[I, O], held []waiting[I, O]) bool {
-	for _, w := range held {
-		g.add(w)
-	}
-	if len(g.batch) == 0 {
-		select {
-		case w := <-b.in:
-			g.add(w)
-		case <-ctx.Done():
-			return false
-		}
+// due waits until a batch may be stored: the window since its first message is over, or it
+// is full. It is false when ctx ended.
+func (b *batcher[I, O]) due(ctx context.Context) bool {
+	select {
+	case <-b.first:
+	case <-ctx.Done():
+		return false
 	}
 	window := time.NewTimer(b.window)
 	defer window.Stop()
-	over, writers, done := window.C, chan struct{}(nil), ctx.Done()
-	for {
-		in := b.in
-		if g.full() || done == nil {
-			in = nil
-		}
-		if in == nil { // nothing more to wait for
-			writers = b.writers
-		}
-		select {
-		case w := <-in:
-			g.add(w)
-		case <-over:
-			writers = b.writers
-		case <-done:
-			done = nil
-		case writers <- struct{}{}:
-			return done != nil
-		}
+	select {
+	case <-window.C:
+	case <-b.full:
+	case <-ctx.Done():
+		return false
 	}
+	return true
+}
+
+// take is the next batch, and how much is left in the queue for the one after: what is too
+// much for one, and second messages of a device. With last nothing comes any more.
+func (b *batcher[I, O]) take(last bool) (batch []waiting[I, O], left int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = b.closed || last
+	batch = make([]waiting[I, O], 0, min(len(b.queue), b.size))
+	seen := map[string]bool{}
+	rest := b.queue[:0]
+	for _, w := range b.queue {
+		if len(batch) == b.size || seen[w.device] {
+			rest = append(rest, w)
+			continue
+		}
+		if b.flying[w.device] > 1 { // or it is the only one
+			seen[w.device] = true
+		}
+		batch = append(batch, w)
+	}
+	clear(b.queue[len(rest):])
+	b.queue = rest
+	select {
+	case <-b.full: // it was about these
+	default:
+	}
+	if len(rest) > 0 {
+		tell(b.first)
+	}
+	if len(rest) >= b.size {
+		tell(b.full)
+	}
+	return batch, len(rest)
 }
 
 func (b *batcher[I, O]) finish(ctx context.Context, batch []waiting[I, O]) {
@@ -189,6 +209,7 @@ func (b *batcher[I, O]) finish(ctx context.Context, batch []waiting[I, O]) {
 				results[i] = result[O]{err: fmt.Errorf("storing a batch: %v", r)}
 			}
 		}
+		b.leave(batch)
 		for i, w := range batch {
 			w.done <- results[i]
 		}

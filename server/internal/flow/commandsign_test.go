@@ -62,24 +62,32 @@ func TestUnderABundleThatIsStillToComeNoCommandIsTaken(t *testing.T) {
 func TestACommandOfAClockThatWasAheadWaits(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(w *world) {
-		a := w.enrolled("edge-1")
+		a, b := w.enrolled("edge-1"), w.enrolled("edge-2")
 		w.clock.Add(10 * time.Minute)
-		signed := w.sent("edge-1")
+		signed := w.sent("edge-1", "edge-2")
 		unsigned := w.ask(ping("edge-1"))
 		w.clock.Add(-10 * time.Minute)
 		w.round()
 		for range 2 {
-			a.mustBeat()
-			if given := a.given(); len(given) != 0 {
-				t.Fatalf("given %v before its time", given)
+			for _, x := range []*agent{a, b} {
+				x.mustBeat()
+				if given := x.given(); len(given) != 0 {
+					t.Fatalf("given %v before its time", given)
+				}
 			}
 		}
 		now := w.sent("edge-1")
-		a.mustBeat()
-		if given := a.given(); len(given) != 1 || given[0] != now || w.page(unsigned).State != "unsigned" {
-			t.Fatalf("given %v; %s", given, w.page(unsigned).State)
+		for range 2 { // it is not acknowledged
+			a.mustBeat()
+			if given := a.given(); len(given) != 1 || given[0] != now || w.page(unsigned).State != "unsigned" {
+				t.Fatalf("given %v; %s", given, w.page(unsigned).State)
+			}
 		}
 		w.clock.Add(9 * time.Minute)
+		b.mustBeat()
+		if !slices.Equal(b.given(), []string{signed}) {
+			t.Errorf("given %v when it is due", b.given())
+		}
 		w.round()
 		a.mustBeat()
 		for _, id := range []string{signed, unsigned} {

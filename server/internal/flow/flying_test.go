@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,8 +109,56 @@ func TestABatchThatWaitsGrows(t *testing.T) {
 		for n := range sizes {
 			got = append(got, n)
 		}
-		if want := []int{1, 4}; !slices.Equal(got, want) {
+		if want := []int{1, 4, 1}; !slices.Equal(got, want) {
 			t.Errorf("batches of %v, want %v: the sixth finds it full", got, want)
+		}
+	})
+}
+
+// A full batch waits for no window, and what is too much for it, or a second message of a
+// device, is in the next one, which needs no further message to begin.
+func TestAFullBatchDoesNotWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		begin := time.Now()
+		type stored struct {
+			devices []string
+			after   time.Duration
+		}
+		var got []stored
+		b := newBatcher(time.Second, 3, 1, (*beat).device, func(_ context.Context, batch []*beat) []outcome {
+			s := stored{after: time.Since(begin)}
+			for _, x := range batch {
+				s.devices = append(s.devices, x.DeviceID)
+			}
+			got = append(got, s)
+			return make([]outcome, len(batch))
+		})
+		ended := make(chan error, 1)
+		go func() { ended <- b.run(ctx) }()
+		var answered atomic.Int64
+		for _, id := range []string{"edge-1", "edge-1", "edge-2", "edge-3"} {
+			go func() {
+				if _, err := b.do(ctx, &beat{Beat: device.Beat{DeviceID: id}}); err != nil {
+					t.Error(err)
+				}
+				answered.Add(1)
+			}()
+			synctest.Wait()
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		want := []stored{{[]string{"edge-1", "edge-2"}, 0}, {[]string{"edge-1", "edge-3"}, time.Second}}
+		if !slices.EqualFunc(got, want, func(a, b stored) bool { return slices.Equal(a.devices, b.devices) && a.after == b.after }) || answered.Load() != 4 {
+			t.Errorf("stored %v, want %v; %d answered", got, want, answered.Load())
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if _, err := b.do(t.Context(), &beat{Beat: device.Beat{DeviceID: "edge-4"}}); !errors.Is(err, errStopping) {
+			t.Errorf("after the end: %v", err)
 		}
 	})
 }
