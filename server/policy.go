@@ -456,16 +456,24 @@ func (p *program) policyDiff() *cobra.Command {
 }
 
 func showChanges(w io.Writer, before, after *signing.PolicyBundle) {
+	lines := diffBundles(before, after)
+	if len(lines) == 0 {
+		fmt.Fprintf(w, "From version %d to %d there is no difference.\n", before.Version, after.Version)
+		return
+	}
 	fmt.Fprintf(w, "From version %d to %d:\n", before.Version, after.Version)
-	for _, line := range diffBundles(before, after) {
+	for _, line := range lines {
 		fmt.Fprintln(w, "  "+plain(line))
 	}
 }
 
 // diffBundles says in lines what one bundle changes of another. What widens what
-// devices do is marked with "+", what narrows it with "-".
+// devices do is marked with "+", what narrows it with "-", the rest with "~".
 func diffBundles(before, after *signing.PolicyBundle) []string {
-	lines := []string{fmt.Sprintf("~ expires %s (before: %s)", after.ExpiresAt.Format(time.RFC3339), before.ExpiresAt.Format(time.RFC3339))}
+	lines := []string{}
+	if !before.ExpiresAt.Equal(after.ExpiresAt) {
+		lines = append(lines, fmt.Sprintf("~ expires %s (before: %s)", after.ExpiresAt.Format(time.RFC3339), before.ExpiresAt.Format(time.RFC3339)))
+	}
 	if before.FleetID != after.FleetID {
 		lines = append(lines, "~ ANOTHER FLEET: "+after.FleetID)
 	}
@@ -486,11 +494,10 @@ func diffBundles(before, after *signing.PolicyBundle) []string {
 		}
 	}
 	for _, k := range after.Kinds {
-		old, ok := before.Rule(k.Kind)
-		if !ok {
+		if old, ok := before.Rule(k.Kind); ok {
+			lines = append(lines, diffRules(old, k)...)
+		} else {
 			lines = append(lines, "+ allows "+describeRule(k))
-		} else if describeRule(old) != describeRule(k) {
-			lines = append(lines, "~ allows "+describeRule(k)+" (before: "+describeRule(old)+")")
 		}
 	}
 	for _, k := range before.Kinds {
@@ -499,6 +506,46 @@ func diffBundles(before, after *signing.PolicyBundle) []string {
 		}
 	}
 	return lines
+}
+
+// diffRules says what one rule changes of another of the same kind: a line for the
+// approvals, and one for each limit.
+func diffRules(before, after signing.KindRule) (lines []string) {
+	say := func(wider bool, what, was string) {
+		mark := "-"
+		if wider {
+			mark = "+"
+		}
+		lines = append(lines, fmt.Sprintf("%s allows %s %s (before: %s)", mark, after.Kind, what, was))
+	}
+	if a, b := before.Approvals, after.Approvals; a != b {
+		say(b < a, withApprovals(b), withApprovals(a))
+	}
+	all := maps.Clone(before.Limits)
+	if all == nil {
+		all = map[string]int64{}
+	}
+	maps.Copy(all, after.Limits)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		was, had := before.Limits[name]
+		is, has := after.Limits[name]
+		switch {
+		case !has:
+			say(true, "with any "+name, fmt.Sprintf("%s at most %d", name, was))
+		case !had:
+			say(false, fmt.Sprintf("with %s at most %d", name, is), "any "+name)
+		case was != is:
+			say(is > was, fmt.Sprintf("with %s at most %d", name, is), fmt.Sprintf("at most %d", was))
+		}
+	}
+	return lines
+}
+
+func withApprovals(n int) string {
+	if n == 0 {
+		return "without approvals"
+	}
+	return "with " + counted(int64(n), "approval")
 }
 
 func (p *program) policyPublish() *cobra.Command {
