@@ -252,6 +252,7 @@ func (p *program) policyBuild() *cobra.Command {
 			return err
 		}
 		changes := diffBundles(before, &next)
+		warnOfApprovals(p.err, &next)
 		return o.show(map[string]any{"out": out, "version": next.Version, "base_digest": digest, "changes": changes}, func(w io.Writer) {
 			showChanges(w, before, &next)
 			row(w, "Written to "+out+". Next, where the policy key is: sentinel-server policy sign "+out+" --key policy.key --out signed.json")
@@ -260,7 +261,7 @@ func (p *program) policyBuild() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&out, "out", "", "file to write")
 	f.StringVar(&from, "from", "", "signed bundle to begin with (default: the one in force on the server)")
-	f.StringArrayVar(&allow, "allow", nil, "KIND, or KIND=APPROVALS; may be given several times")
+	f.StringArrayVar(&allow, "allow", nil, "KIND, or KIND=APPROVALS, which nobody can use in this version; may be given several times")
 	f.StringArrayVar(&forbid, "forbid", nil, "KIND; may be given several times")
 	f.StringArrayVar(&limits, "limit", nil, "KIND.PARAMETER=N: at most N, or N bytes of text; may be given several times")
 	f.StringArrayVar(&keys, "command-key", nil, "file of a public key that may sign commands (PEM), in place of the present ones; may be given several times")
@@ -392,6 +393,7 @@ func (p *program) policySign() *cobra.Command {
 				fmt.Fprintln(p.err, "All that it says (with --base FILE: only what changes):")
 				showBundle(p.err, f.bundle)
 			}
+			warnOfApprovals(p.err, f.bundle)
 			if !yes && !p.confirm("Sign it with key "+signer.Key().ID+"?") {
 				return errors.New("nothing was signed; answer yes, or say --yes")
 			}
@@ -506,6 +508,17 @@ func diffBundles(before, after *signing.PolicyBundle) []string {
 		}
 	}
 	return lines
+}
+
+// warnOfApprovals names the kinds that nobody could use under the bundle: approvals
+// that devices verify are not collected in this version.
+func warnOfApprovals(w io.Writer, b *signing.PolicyBundle) {
+	for _, k := range b.Kinds {
+		if k.Approvals > 0 {
+			fmt.Fprintf(w, "Warning: %s asks for %s that devices verify, which this version cannot collect: nobody can use it under this bundle.\n",
+				plain(k.Kind), counted(int64(k.Approvals), "approval"))
+		}
+	}
 }
 
 // diffRules says what one rule changes of another of the same kind: a line for the

@@ -48,6 +48,21 @@ func TestEachChangeOfAPolicyBundleIsMarkedAsWhatItIs(t *testing.T) {
 	}
 }
 
+func TestAKindThatNobodyCanUseIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	warned := func(k signing.KindRule) string {
+		var out bytes.Buffer
+		warnOfApprovals(&out, &signing.PolicyBundle{Kinds: []signing.KindRule{{Kind: "ping"}, k}})
+		return out.String()
+	}
+	if got := warned(signing.KindRule{Kind: "restart-agent", Approvals: 2}); !strings.Contains(got, "Warning: restart-agent asks for 2 approvals") || strings.Contains(got, "ping") {
+		t.Errorf("with approvals: %s", got)
+	}
+	if got := warned(signing.KindRule{Kind: "restart-agent"}); got != "" {
+		t.Errorf("without: %s", got)
+	}
+}
+
 func TestTheEndOfAPolicyBundleIsSaidWhereItDiffers(t *testing.T) {
 	t.Parallel()
 	a := signing.PolicyBundle{Version: 3, ExpiresAt: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)}
