@@ -96,7 +96,7 @@ func (p *program) tokenRevoke() *cobra.Command {
 	var reason string
 	c := p.apiCommand("revoke ID", "End a token", cobra.ExactArgs(1), func(c *cobra.Command, o *operate, api *client, args []string) error {
 		if err := api.do(c.Context(), "POST", "/api/enroll-tokens/"+url.PathEscape(args[0])+"/revoke", map[string]string{"reason": reason}, nil); err != nil {
-			return err
+			return notFound(err, "token", args[0], "enroll-token list")
 		}
 		return o.show(map[string]string{"id": args[0], "result": "revoked"}, func(w io.Writer) { row(w, "Revoked.") })
 	})

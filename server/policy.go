@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -38,6 +39,7 @@ type policyFile struct {
 	bundle   *signing.PolicyBundle
 	envelope *signing.Envelope     // nil for a draft
 	base     *signing.PolicyBundle // of a draft
+	signers  []string              // key ids that the base, or the bundle, says it is signed with
 	digest   string                // of a draft's base, or of the signed payload
 }
 
@@ -87,7 +89,11 @@ func readPolicyFile(path string) (*policyFile, error) {
 		if digest != draft.BaseDigest {
 			return nil, fmt.Errorf("%s: the bundle in it is not the one that it says it was made from; build it again", path)
 		}
-		return &policyFile{bundle: &draft.Bundle, base: base, digest: digest}, nil
+		signed, err := signing.ParseEnvelope(draft.Base)
+		if err != nil {
+			return nil, fmt.Errorf("%s: the bundle that it was made from: %w", path, err)
+		}
+		return &policyFile{bundle: &draft.Bundle, base: base, signers: signersOf(signed), digest: digest}, nil
 	}
 	env, err := signing.ParseEnvelope(data)
 	if err != nil {
@@ -97,7 +103,14 @@ func readPolicyFile(path string) (*policyFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &policyFile{bundle: bundle, envelope: env, digest: digest}, nil
+	return &policyFile{bundle: bundle, envelope: env, signers: signersOf(env), digest: digest}, nil
+}
+
+func signersOf(e *signing.Envelope) (ids []string) {
+	for _, s := range e.Signatures {
+		ids = append(ids, s.KeyID)
+	}
+	return ids
 }
 
 // readBundle reads a bundle without asking who signed it: the server and devices do.
@@ -138,7 +151,7 @@ func (p *program) policyShow() *cobra.Command {
 		}
 		doc, err := bundleOf(c, api, version)
 		if err != nil {
-			return err
+			return notFound(err, "policy bundle", "of version "+strconv.FormatInt(version, 10), "policy list")
 		}
 		return o.show(doc, func(w io.Writer) {
 			showBundle(w, &doc.Bundle)
@@ -210,6 +223,9 @@ func (p *program) policyBuild() *cobra.Command {
 		if out == "" {
 			return usageError{errors.New("--out is needed: the file to write the draft to")}
 		}
+		if life <= 0 || life > signing.MaxBundleLife {
+			return usageError{fmt.Errorf("--life must be more than nothing and at most %s", shortDuration(signing.MaxBundleLife))}
+		}
 		var base json.RawMessage
 		if from != "" {
 			f, err := readPolicyFile(from)
@@ -246,7 +262,7 @@ func (p *program) policyBuild() *cobra.Command {
 			}
 		}
 		if err := next.Check(); err != nil {
-			return fmt.Errorf("%w; change the options", err)
+			return fmt.Errorf("%s; change the options", strings.TrimPrefix(err.Error(), signing.ErrRule.Error()+": "))
 		}
 		if err := writeJSON(out, policyDraft{Draft: draftKind, BaseDigest: digest, Base: base, Bundle: next}); err != nil {
 			return err
@@ -374,12 +390,15 @@ func (p *program) policySign() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				f.base = b.bundle
+				f.base, f.signers = b.bundle, b.signers
 			}
 			if err := f.bundle.Check(); err != nil {
 				return fmt.Errorf("%s: %w; build it again", args[0], err)
 			}
 			key, err := ownersKey(c, signing.PurposePolicyBundle, keyPath)
+			if errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%w; --key is the file policy.key that the ceremony wrote, or in a trial keys/policy.key of the server's data directory", err)
+			}
 			if err != nil {
 				return err
 			}
@@ -394,6 +413,10 @@ func (p *program) policySign() *cobra.Command {
 				showBundle(p.err, f.bundle)
 			}
 			warnOfApprovals(p.err, f.bundle)
+			if f.base != nil && !slices.Contains(f.signers, signer.Key().ID) {
+				fmt.Fprintf(p.err, "Warning: the bundle before is signed with %s, not with this key (%s): unless the fleet root names it, too, the server and devices refuse the bundle.\n",
+					plain(strings.Join(f.signers, ", ")), signer.Key().ID)
+			}
 			if !yes && !p.confirm("Sign it with key "+signer.Key().ID+"?") {
 				return errors.New("nothing was signed; answer yes, or say --yes")
 			}
