@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keyfile"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/servertest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
@@ -136,7 +137,18 @@ func TestTheNextPolicyBundleFromTheCommandLine(t *testing.T) {
 	if _, err := os.Stat(signed); err == nil {
 		t.Fatal("it was written without a yes")
 	}
-	o.must("policy", "sign", draft, "--key", key, "--out", signed, "--yes")
+	o.fails("keys/policy.key of the server's data directory", "policy", "sign", draft, "--key", filepath.Join(dir, "none.key"), "--out", signed)
+	stray := filepath.Join(dir, "stray.key")
+	if _, err := keyfile.NewEd25519(stray); err != nil {
+		t.Fatal(err)
+	}
+	const foreign = "Warning: the bundle before is signed with "
+	if code, _, errOut := o.run("no\n", "policy", "sign", draft, "--key", stray, "--out", signed); code == exitOK || !strings.Contains(errOut, foreign) {
+		t.Errorf("a key that signed nothing before: %d %s", code, errOut)
+	}
+	if code, _, errOut := o.run("", "policy", "sign", draft, "--key", key, "--out", signed, "--yes"); code != exitOK || strings.Contains(errOut, foreign) {
+		t.Fatalf("sign: %d %s", code, errOut)
+	}
 	o.fails("signed it already", "policy", "sign", signed, "--key", key, "--out", filepath.Join(dir, "twice.json"), "--yes")
 	o.fails("would refuse this policy bundle", "policy", "publish", otherSigner(t, draft, dir))
 	if out := o.must("policy", "publish", signed); !strings.Contains(out, "Version 2 is in force") {
