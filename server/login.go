@@ -447,9 +447,7 @@ func (p *program) auditCommand() *cobra.Command {
 		query[name] = list.Flags().String(name, "", help)
 	}
 	list.Flags().StringVar(query["object-id"], "object_id", "", "as --object-id, which was called so before")
-	if err := list.Flags().MarkHidden("object_id"); err != nil {
-		panic(err) // there is no such flag
-	}
+	_ = list.Flags().MarkHidden("object_id")
 	c.AddCommand(list)
 	return c
 }
