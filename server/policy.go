@@ -226,24 +226,9 @@ func (p *program) policyBuild() *cobra.Command {
 		if life <= 0 || life > signing.MaxBundleLife {
 			return usageError{fmt.Errorf("--life must be more than nothing and at most %s", shortDuration(signing.MaxBundleLife))}
 		}
-		var base json.RawMessage
-		if from != "" {
-			f, err := readPolicyFile(from)
-			if err != nil {
-				return err
-			}
-			if f.envelope == nil {
-				return fmt.Errorf("%s is not signed; a draft is made from a signed bundle", from)
-			}
-			if base, err = f.envelope.Marshal(); err != nil {
-				return err
-			}
-		} else {
-			doc, err := bundleOf(c, api, 0)
-			if err != nil {
-				return err
-			}
-			base = doc.Envelope
+		base, err := baseOf(c, api, from)
+		if err != nil {
+			return err
 		}
 		before, digest, err := readBundle(base)
 		if err != nil {
@@ -283,6 +268,22 @@ func (p *program) policyBuild() *cobra.Command {
 	f.StringArrayVar(&keys, "command-key", nil, "file of a public key that may sign commands (PEM), in place of the present ones; may be given several times")
 	f.DurationVar(&life, "life", signing.MaxBundleLife, "how long it lasts, at most 720h")
 	return c
+}
+
+// baseOf is the signed bundle that a draft begins with: of a file, or the one in force.
+func baseOf(c *cobra.Command, api *client, file string) (json.RawMessage, error) {
+	if file == "" {
+		doc, err := bundleOf(c, api, 0)
+		return doc.Envelope, err
+	}
+	f, err := readPolicyFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if f.envelope == nil {
+		return nil, fmt.Errorf("%s is not signed; a draft is made from a signed bundle", file)
+	}
+	return f.envelope.Marshal()
 }
 
 func cloneRules(rules []signing.KindRule) []signing.KindRule {
@@ -395,14 +396,7 @@ func (p *program) policySign() *cobra.Command {
 			if err := f.bundle.Check(); err != nil {
 				return fmt.Errorf("%s: %w; build it again", args[0], err)
 			}
-			key, err := ownersKey(c, signing.PurposePolicyBundle, keyPath)
-			if errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("%w; --key is the file policy.key that the ceremony wrote, or in a trial keys/policy.key of the server's data directory", err)
-			}
-			if err != nil {
-				return err
-			}
-			signer, err := signing.NewSigner(signing.PurposePolicyBundle, key)
+			signer, err := policySigner(c, keyPath)
 			if err != nil {
 				return err
 			}
@@ -413,10 +407,7 @@ func (p *program) policySign() *cobra.Command {
 				showBundle(p.err, f.bundle)
 			}
 			warnOfApprovals(p.err, f.bundle)
-			if f.base != nil && !slices.Contains(f.signers, signer.Key().ID) {
-				fmt.Fprintf(p.err, "Warning: the bundle before is signed with %s, not with this key (%s): unless the fleet root names it, too, the server and devices refuse the bundle.\n",
-					plain(strings.Join(f.signers, ", ")), signer.Key().ID)
-			}
+			f.warnOfKey(p.err, signer.Key().ID)
 			if !yes && !p.confirm("Sign it with key "+signer.Key().ID+"?") {
 				return errors.New("nothing was signed; answer yes, or say --yes")
 			}
@@ -439,6 +430,26 @@ func (p *program) policySign() *cobra.Command {
 	c.Flags().StringVar(&base, "base", "", "signed bundle to show the difference to; a draft has its own")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
+}
+
+func policySigner(c *cobra.Command, path string) (signing.Signer, error) {
+	key, err := ownersKey(c, signing.PurposePolicyBundle, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; --key is the file policy.key that the ceremony wrote, or in a trial keys/policy.key of the server's data directory", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return signing.NewSigner(signing.PurposePolicyBundle, key)
+}
+
+// warnOfKey tells of a key that did not sign the bundle before. It may be right: the
+// fleet root, which is not here, decides.
+func (f *policyFile) warnOfKey(w io.Writer, id string) {
+	if f.base != nil && !slices.Contains(f.signers, id) {
+		fmt.Fprintf(w, "Warning: the bundle before is signed with %s, not with this key (%s): unless the fleet root names it, too, the server and devices refuse the bundle.\n",
+			plain(strings.Join(f.signers, ", ")), id)
+	}
 }
 
 // signBundle signs a draft, or adds a signature over the very bytes that others
