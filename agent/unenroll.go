@@ -20,7 +20,8 @@ func newUnenroll() *cobra.Command {
 		Short: "Remove this device's key, certificate and journal",
 		Long: `Unenroll makes this device forget its fleet: key, certificate, fleet root and
 journal are removed, and with them the pin that nothing else may replace. It does
-not tell the server: an operator revokes or removes the device there.
+not tell the server: have the device revoked there, too, with
+sentinel-server device revoke.
 ` + exitCodes,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -36,7 +37,7 @@ not tell the server: an operator revokes or removes the device there.
 			if err := app.Unenroll(cfg.StateDir); err != nil {
 				return err
 			}
-			_, _ = fmt.Fprintln(cmd.OutOrStdout(), "This device has forgotten its fleet. Have it revoked or removed on the server, too.")
+			_, _ = fmt.Fprintln(cmd.OutOrStdout(), "This device has forgotten its fleet. Have it revoked on the server, too: sentinel-server device revoke")
 			return nil
 		},
 	}

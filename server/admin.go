@@ -52,17 +52,19 @@ func (p *program) adminCreate() *cobra.Command {
 	var local, oneTime, mustPasskey bool
 	var name, person, role, passwordFile string
 	c := p.apiCommand("create", "Make an account", nil, nil)
-	remote := func(c *cobra.Command, server, password string) (account, error) {
+	at := "" // where the account signs in
+	remote := func(c *cobra.Command, server, password string) (made account, err error) {
 		api, err := p.newClient(server)
 		if err != nil {
 			return account{}, err
 		}
-		var made account
+		at = api.server
 		in := map[string]any{"name": name, "role": role, "password": password, "one_time_password": oneTime, "must_passkey": mustPasskey}
 		if person != "" {
 			in["person"] = person
 		}
-		return made, api.do(c.Context(), "POST", "/api/admin/accounts", in, &made)
+		err = api.do(c.Context(), "POST", "/api/admin/accounts", in, &made)
+		return made, err
 	}
 	c.Long = `create makes an account. The first one is made on the server's host with --local,
 which needs no sign-in but the server's files and database (with SQLite, stop the
@@ -84,6 +86,7 @@ The password is asked for, read from --password-file, or from standard input.`
 		if local {
 			err = p.withCore(func(c *cobra.Command, core *app.Core) error {
 				a, err := core.Admin.CreateLocal(c.Context(), admin.NewAccount{Name: name, Person: person, Role: authz.Role(role), Password: password, OneTime: oneTime, MustPasskey: mustPasskey})
+				at = core.Config.PeopleURL
 				made = account{ID: a.ID, Name: a.Name, Person: a.Person, Role: string(a.Role), Active: true}
 				return err
 			})(c, nil)
@@ -97,7 +100,11 @@ The password is asked for, read from --password-file, or from standard input.`
 		output, _ := c.Flags().GetString("output")
 		o := &operate{program: p, output: output}
 		return o.show(made, func(w io.Writer) {
-			row(w, fmt.Sprintf("Made %s with the role %s. Sign in with: sentinel-server login --name %s", made.Name, made.Role, made.Name))
+			login := "sentinel-server login --name " + made.Name
+			if at != defaultServer {
+				login += " --server " + at
+			}
+			row(w, fmt.Sprintf("Made %s with the role %s. Sign in with: %s", made.Name, made.Role, login))
 			if made.Waits != nil {
 				row(w, made.Waits.until(made.Name+" is a "+made.Role))
 			}

@@ -18,6 +18,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/command"
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
+	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
 
@@ -101,7 +104,10 @@ func (p *program) commandSend() *cobra.Command {
 		if label != "" {
 			targets["label"] = label
 		}
-		if len(targets) != 1 {
+		if len(targets) > 1 {
+			return usageError{errors.New("say for whom with --device, or with --label: not with both")}
+		}
+		if len(targets) == 0 {
 			return usageError{errors.New("say for whom: --device ID (may be repeated), or --label key=value; nothing means nobody")}
 		}
 		var sent sentCommand
@@ -355,7 +361,7 @@ func (p *program) commandCancel() *cobra.Command {
 			Running   int `json:"running"`
 		}
 		if err := api.do(c.Context(), "POST", "/api/commands/"+url.PathEscape(args[0])+"/cancel", map[string]string{"reason": reason}, &done); err != nil {
-			return notFound(err, "command", args[0], "command list")
+			return cancelRefused(err, args[0])
 		}
 		return o.show(done, func(w io.Writer) {
 			row(w, "Cancelled for "+counted(int64(done.Cancelled), "device")+" that had not been given it.")
@@ -369,6 +375,17 @@ func (p *program) commandCancel() *cobra.Command {
 	})
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
 	return c
+}
+
+// cancelRefused says what a command is that cannot be taken back any more.
+func cancelRefused(err error, id string) error {
+	if p, ok := errors.AsType[*protocol.Problem](err); ok && p.Code == httpkit.CodeConflict {
+		if p.Detail == command.ErrOver.Error() { // which speaks of one device
+			err = errors.New("there is nothing left to take back: the command has ended")
+		}
+		return fmt.Errorf("%w; what became of it: sentinel-server command show %s", err, id)
+	}
+	return notFound(err, "command", id, "command list")
 }
 
 // commandDecide approves or rejects. What the person is shown is read from the
@@ -391,6 +408,9 @@ func (p *program) commandDecide(decision, short string) *cobra.Command {
 			return fmt.Errorf("the server shows no statement that can be read: %w; do not decide on it", err)
 		}
 		if decision == "approve" {
+			if cmd.State != "review" {
+				return fmt.Errorf("it waits for nobody's approval: it is %s; see: sentinel-server command show %s", stateOf(&cmd.commandRow), cmd.ID)
+			}
 			row(p.err, fmt.Sprintf("%s asks for %s%s on %s, from %s until %s: %s", s.Requester, s.Kind, statementParameters(s), counted(s.Targets.Count, "device"),
 				s.NotBefore.Format(time.RFC3339), s.NotAfter.Format(time.RFC3339), cmd.Reason))
 			for _, t := range s.Targets.Devices {
@@ -437,7 +457,11 @@ func commandApproved(id string) string {
 // when that is not known: the server judges for itself.
 func whyNotMine(ctx context.Context, api *client, id string) string {
 	var list page[approvalRow]
-	if err := api.do(ctx, "GET", "/api/approvals?subject="+url.QueryEscape(id), nil, &list); err != nil || len(list.Items) == 0 || list.Items[0].MayVote {
+	err := api.do(ctx, "GET", "/api/approvals?subject="+url.QueryEscape(id), nil, &list)
+	switch problem, refused := errors.AsType[*protocol.Problem](err); {
+	case refused && problem.Code == httpkit.CodeForbidden: // who may not see what waits decides on none of it
+		return err.Error()
+	case err != nil, len(list.Items) == 0, list.Items[0].MayVote:
 		return ""
 	}
 	return list.Items[0].WhyNot

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/keyfile"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/servertest"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
@@ -57,6 +58,7 @@ func TestCommandsFromTheCommandLine(t *testing.T) {
 	olivia, ben := at(t, s, op), at(t, s, reviewer)
 
 	olivia.fails("nothing means nobody", "command", "send", "ping", "--reason", "x")
+	olivia.fails("not with both", "command", "send", "ping", "--device", "edge-1", "--label", "site=berlin", "--reason", "x")
 	olivia.fails("--reason is needed", "command", "send", "ping", "--device", "edge-1")
 	olivia.fails("there is no device edge-9", "command", "send", "ping", "--device", "edge-9", "--reason", "x")
 	olivia.fails("there are: collect-facts, ping", "command", "send", "shell", "--device", "edge-1", "--reason", "x")
@@ -72,6 +74,10 @@ func TestCommandsFromTheCommandLine(t *testing.T) {
 	if code, _, errOut := olivia.run("", "command", "approve", sent.ID, "--reason", "x"); code == exitOK || strings.Contains(errOut, "Type yes") ||
 		!strings.Contains(errOut, "not yours to approve: nobody decides on what they asked for") {
 		t.Errorf("her own: %d %s", code, errOut)
+	}
+	if code, _, errOut := at(t, s, s.Person("vera", "viewer")).run("yes\n", "command", "approve", sent.ID, "--reason", "x"); code == exitOK || strings.Contains(errOut, "Type yes") ||
+		!strings.Contains(errOut, "not yours to approve") {
+		t.Errorf("a viewer's: %d %s", code, errOut)
 	}
 	olivia.fails("permission command:review", "command", "reject", sent.ID, "--reason", "x")
 	if code, _, errOut := ben.run("no\n", "command", "approve", sent.ID, "--reason", "fine"); code == exitOK || !strings.Contains(errOut, "olivia asks for ping echo=hi there on 1 device") {
@@ -89,7 +95,10 @@ func TestCommandsFromTheCommandLine(t *testing.T) {
 	if out := olivia.must("command", "list", "--device", "edge-1"); !strings.Contains(out, sent.ID) {
 		t.Errorf("list: %s", out)
 	}
-	olivia.fails("has ended", "command", "cancel", sent.ID, "--reason", "late")
+	olivia.fails("the command has ended; what became of it: sentinel-server command show "+sent.ID, "command", "cancel", sent.ID, "--reason", "late")
+	if code, _, errOut := ben.run("yes\n", "command", "approve", sent.ID, "--reason", "again"); code == exitOK || strings.Contains(errOut, "Type yes") || !strings.Contains(errOut, "it is done") {
+		t.Errorf("approved once it was done: %d %s", code, errOut)
+	}
 	if err := json.Unmarshal([]byte(olivia.must("command", "send", "ping", "--device", "edge-1", "--reason", "look", "-o", "json")), &sent); err != nil {
 		t.Fatal(err)
 	}
@@ -110,17 +119,36 @@ func TestTheNextPolicyBundleFromTheCommandLine(t *testing.T) {
 
 	o.fails("no such kind", "policy", "build", "--out", draft, "--allow", "shell")
 	o.fails("has no such parameter", "policy", "build", "--out", draft, "--limit", "ping.loud=1")
+	for _, args := range [][]string{
+		{"policy", "build", "--out", draft, "--allow", "ping=1"},
+		{"policy", "sign", draft, "--key", key, "--out", filepath.Join(dir, "useless.json"), "--yes"},
+	} {
+		if code, _, errOut := o.run("", args...); code != exitOK || !strings.Contains(errOut, "nobody can use it under this bundle") {
+			t.Errorf("%v: %d %s", args, code, errOut)
+		}
+	}
 	if out := o.must("policy", "build", "--out", draft, "--limit", "ping.echo=4", "--forbid", "restart-agent"); !strings.Contains(out, "- allows restart-agent") {
 		t.Errorf("build: %s", out)
 	}
 	o.fails("is a draft; sign it first", "policy", "publish", draft)
-	if code, _, errOut := o.run("no\n", "policy", "sign", draft, "--key", key, "--out", signed); code == exitOK || !strings.Contains(errOut, "~ allows ping, echo at most 4 (before: ping)") {
+	if code, _, errOut := o.run("no\n", "policy", "sign", draft, "--key", key, "--out", signed); code == exitOK || !strings.Contains(errOut, "- allows ping with echo at most 4 (before: any echo)") {
 		t.Errorf("signed without a yes: %d %s", code, errOut)
 	}
 	if _, err := os.Stat(signed); err == nil {
 		t.Fatal("it was written without a yes")
 	}
-	o.must("policy", "sign", draft, "--key", key, "--out", signed, "--yes")
+	o.fails("keys/policy.key of the server's data directory", "policy", "sign", draft, "--key", filepath.Join(dir, "none.key"), "--out", signed)
+	stray := filepath.Join(dir, "stray.key")
+	if _, err := keyfile.NewEd25519(stray); err != nil {
+		t.Fatal(err)
+	}
+	const foreign = "Warning: the bundle before is signed with "
+	if code, _, errOut := o.run("no\n", "policy", "sign", draft, "--key", stray, "--out", signed); code == exitOK || !strings.Contains(errOut, foreign) {
+		t.Errorf("a key that signed nothing before: %d %s", code, errOut)
+	}
+	if code, _, errOut := o.run("", "policy", "sign", draft, "--key", key, "--out", signed, "--yes"); code != exitOK || strings.Contains(errOut, foreign) {
+		t.Fatalf("sign: %d %s", code, errOut)
+	}
 	o.fails("signed it already", "policy", "sign", signed, "--key", key, "--out", filepath.Join(dir, "twice.json"), "--yes")
 	o.fails("would refuse this policy bundle", "policy", "publish", otherSigner(t, draft, dir))
 	if out := o.must("policy", "publish", signed); !strings.Contains(out, "Version 2 is in force") {
@@ -130,7 +158,7 @@ func TestTheNextPolicyBundleFromTheCommandLine(t *testing.T) {
 	if out := o.must("policy", "show"); !strings.Contains(out, "ping, echo at most 4") || strings.Contains(out, "restart-agent") {
 		t.Errorf("show: %s", out)
 	}
-	if out := o.must("policy", "diff", draft, signed); strings.Contains(out, "allows") {
+	if out := o.must("policy", "diff", draft, signed); !strings.Contains(out, "there is no difference") {
 		t.Errorf("diff of the same: %s", out)
 	}
 	o.fails("does not allow restart-agent", "command", "send", "restart-agent", "--device", "edge-1", "--reason", "x")

@@ -47,8 +47,10 @@ func (s *stage) sendCommands(ctx context.Context) error {
 		}
 		s.sayf("   olivia sent %s to demo-1, signed by the server's command key %s...", c.Kind, c.SignedBy[:8])
 		said := outputText(c.FirstTargets[0].Output)
-		s.sayf("   demo-1 checked it against its own policy bundle, did it once, and signed its answer %.1f s later: %s", time.Since(begin).Seconds(),
-			plain(said[:min(len(said), 60)]))
+		if said != "" {
+			said = ": " + plain(said[:min(len(said), 60)])
+		}
+		s.sayf("   demo-1 checked it against its own policy bundle, did it once, and signed its answer %.1f s later%s", time.Since(begin).Seconds(), said)
 	}
 	for _, a := range s.agents {
 		if a.restarted() {

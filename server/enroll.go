@@ -63,7 +63,7 @@ func (p *program) tokenCreate() *cobra.Command {
 			row(w, "token", t.Secret)
 			row(w, "valid", fmt.Sprintf("%s, until %s", counted(t.MaxUses, "use"), when(t.ExpiresAt)))
 			fmt.Fprintf(w, "\nIt is not shown again. On the device, as root (or with --state-dir and a directory of your own):\n\n%s\n", plain(t.Command))
-			fmt.Fprintln(w, "\nPasted like this the device trusts the fleet root that it is shown. Better: give it the root's\ndigest by another way than this server, with --fleet-root (on the server's host: sentinel-server keys show).")
+			fmt.Fprintln(w, "\nPasted like this the device trusts the fleet root that it is shown. Better: add --fleet-root with\nthe root's digest: the one that the ceremony printed, or, in a trial, \"first root\" of: sentinel-server fleet")
 		})
 	})
 	f := c.Flags()
@@ -96,7 +96,7 @@ func (p *program) tokenRevoke() *cobra.Command {
 	var reason string
 	c := p.apiCommand("revoke ID", "End a token", cobra.ExactArgs(1), func(c *cobra.Command, o *operate, api *client, args []string) error {
 		if err := api.do(c.Context(), "POST", "/api/enroll-tokens/"+url.PathEscape(args[0])+"/revoke", map[string]string{"reason": reason}, nil); err != nil {
-			return err
+			return notFound(err, "token", args[0], "enroll-token list")
 		}
 		return o.show(map[string]string{"id": args[0], "result": "revoked"}, func(w io.Writer) { row(w, "Revoked.") })
 	})

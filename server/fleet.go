@@ -38,8 +38,8 @@ func (p *program) fleetCommand() *cobra.Command {
 	c.GroupID = "operate"
 	c.Long = `fleet shows what a device is given when it enrolls. The digest of the first root is
 what the device pins. It is worth most when it reaches the device by another way
-than this server: whoever owns the server could show another one. Where that
-matters, read it where the ceremony was held, or on the server's host with:
-sentinel-server keys show`
+than this server: whoever owns the server could show another one. After a ceremony,
+take the digest that the ceremony printed. In a trial there was none, and the one
+shown here does.`
 	return c
 }

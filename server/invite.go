@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -78,7 +79,7 @@ func (p *program) adminInvitations() *cobra.Command {
 func (p *program) adminUninvite() *cobra.Command {
 	return p.apiCommand("uninvite ID", "Take an invitation back", cobra.ExactArgs(1), func(c *cobra.Command, o *operate, api *client, args []string) error {
 		if err := api.do(c.Context(), "POST", "/api/admin/invitations/"+url.PathEscape(args[0])+"/revoke", nil, nil); err != nil {
-			return err
+			return notFound(err, "invitation", args[0], "admin invitations")
 		}
 		return o.show(map[string]string{"id": args[0], "result": "revoked"}, func(w io.Writer) { row(w, "Taken back.") })
 	})
@@ -151,13 +152,13 @@ func (p *program) apiTokenCommand() *cobra.Command {
 		return o.show(list, func(w io.Writer) {
 			row(w, "NAME", "BY", "UNTIL", "LAST USED", "REVOKED", "ID", "PERMISSIONS")
 			for _, t := range list.Items {
-				row(w, t.Name, t.Maker, when(t.ExpiresAt), when(t.UsedAt), when(t.RevokedAt), t.ID, fmt.Sprint(t.Permissions))
+				row(w, t.Name, t.Maker, when(t.ExpiresAt), when(t.UsedAt), when(t.RevokedAt), t.ID, strings.Join(t.Permissions, ", "))
 			}
 		})
 	})
 	revoke := p.apiCommand("revoke ID", "End a token at once", cobra.ExactArgs(1), func(c *cobra.Command, o *operate, api *client, args []string) error {
 		if err := api.do(c.Context(), "POST", "/api/admin/api-tokens/"+url.PathEscape(args[0])+"/revoke", nil, nil); err != nil {
-			return err
+			return notFound(err, "token", args[0], "api-token list")
 		}
 		return o.show(map[string]string{"id": args[0], "result": "revoked"}, func(w io.Writer) { row(w, "Ended.") })
 	})

@@ -398,7 +398,7 @@ func (p *program) sessionCommand() *cobra.Command {
 	list.Flags().BoolVar(&all, "all", false, "everyone's")
 	c.AddCommand(list, p.apiCommand("revoke ID", "End a sign-in", cobra.ExactArgs(1), func(c *cobra.Command, o *operate, api *client, args []string) error {
 		if err := api.do(c.Context(), "POST", "/api/admin/sessions/"+url.PathEscape(args[0])+"/revoke", nil, nil); err != nil {
-			return err
+			return notFound(err, "sign-in", args[0], "session list")
 		}
 		return o.show(map[string]string{"id": args[0], "result": "revoked"}, func(w io.Writer) { row(w, "Ended.") })
 	}))
@@ -425,7 +425,7 @@ func (p *program) auditCommand() *cobra.Command {
 		q := url.Values{}
 		for name, v := range query {
 			if *v != "" {
-				q.Set(name, *v)
+				q.Set(strings.ReplaceAll(name, "-", "_"), *v)
 			}
 		}
 		var list page[entry]
@@ -441,11 +441,13 @@ func (p *program) auditCommand() *cobra.Command {
 		})
 	})
 	for name, help := range map[string]string{
-		"actor": "account name or device_id", "action": "such as certificate.revoke", "object_id": "id of what was acted on",
+		"actor": "account name or device_id", "action": "such as certificate.revoke", "object-id": "id of what was acted on",
 		"result": "done or refused", "since": "RFC 3339 time", "until": "RFC 3339 time", "limit": "entries a page, at most 500", "after": "mark that the page before ended with",
 	} {
 		query[name] = list.Flags().String(name, "", help)
 	}
+	list.Flags().StringVar(query["object-id"], "object_id", "", "as --object-id, which was called so before")
+	_ = list.Flags().MarkHidden("object_id")
 	c.AddCommand(list)
 	return c
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -38,6 +39,7 @@ type policyFile struct {
 	bundle   *signing.PolicyBundle
 	envelope *signing.Envelope     // nil for a draft
 	base     *signing.PolicyBundle // of a draft
+	signers  []string              // key ids that the base, or the bundle, says it is signed with
 	digest   string                // of a draft's base, or of the signed payload
 }
 
@@ -87,7 +89,11 @@ func readPolicyFile(path string) (*policyFile, error) {
 		if digest != draft.BaseDigest {
 			return nil, fmt.Errorf("%s: the bundle in it is not the one that it says it was made from; build it again", path)
 		}
-		return &policyFile{bundle: &draft.Bundle, base: base, digest: digest}, nil
+		signed, err := signing.ParseEnvelope(draft.Base)
+		if err != nil {
+			return nil, fmt.Errorf("%s: the bundle that it was made from: %w", path, err)
+		}
+		return &policyFile{bundle: &draft.Bundle, base: base, signers: signersOf(signed), digest: digest}, nil
 	}
 	env, err := signing.ParseEnvelope(data)
 	if err != nil {
@@ -97,7 +103,14 @@ func readPolicyFile(path string) (*policyFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &policyFile{bundle: bundle, envelope: env, digest: digest}, nil
+	return &policyFile{bundle: bundle, envelope: env, signers: signersOf(env), digest: digest}, nil
+}
+
+func signersOf(e *signing.Envelope) (ids []string) {
+	for _, s := range e.Signatures {
+		ids = append(ids, s.KeyID)
+	}
+	return ids
 }
 
 // readBundle reads a bundle without asking who signed it: the server and devices do.
@@ -138,7 +151,7 @@ func (p *program) policyShow() *cobra.Command {
 		}
 		doc, err := bundleOf(c, api, version)
 		if err != nil {
-			return err
+			return notFound(err, "policy bundle", "of version "+strconv.FormatInt(version, 10), "policy list")
 		}
 		return o.show(doc, func(w io.Writer) {
 			showBundle(w, &doc.Bundle)
@@ -210,24 +223,12 @@ func (p *program) policyBuild() *cobra.Command {
 		if out == "" {
 			return usageError{errors.New("--out is needed: the file to write the draft to")}
 		}
-		var base json.RawMessage
-		if from != "" {
-			f, err := readPolicyFile(from)
-			if err != nil {
-				return err
-			}
-			if f.envelope == nil {
-				return fmt.Errorf("%s is not signed; a draft is made from a signed bundle", from)
-			}
-			if base, err = f.envelope.Marshal(); err != nil {
-				return err
-			}
-		} else {
-			doc, err := bundleOf(c, api, 0)
-			if err != nil {
-				return err
-			}
-			base = doc.Envelope
+		if life <= 0 || life > signing.MaxBundleLife {
+			return usageError{fmt.Errorf("--life must be more than nothing and at most %s", shortDuration(signing.MaxBundleLife))}
+		}
+		base, err := baseOf(c, api, from)
+		if err != nil {
+			return err
 		}
 		before, digest, err := readBundle(base)
 		if err != nil {
@@ -246,12 +247,13 @@ func (p *program) policyBuild() *cobra.Command {
 			}
 		}
 		if err := next.Check(); err != nil {
-			return fmt.Errorf("%w; change the options", err)
+			return fmt.Errorf("%s; change the options", strings.TrimPrefix(err.Error(), signing.ErrRule.Error()+": "))
 		}
 		if err := writeJSON(out, policyDraft{Draft: draftKind, BaseDigest: digest, Base: base, Bundle: next}); err != nil {
 			return err
 		}
 		changes := diffBundles(before, &next)
+		warnOfApprovals(p.err, &next)
 		return o.show(map[string]any{"out": out, "version": next.Version, "base_digest": digest, "changes": changes}, func(w io.Writer) {
 			showChanges(w, before, &next)
 			row(w, "Written to "+out+". Next, where the policy key is: sentinel-server policy sign "+out+" --key policy.key --out signed.json")
@@ -260,12 +262,28 @@ func (p *program) policyBuild() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&out, "out", "", "file to write")
 	f.StringVar(&from, "from", "", "signed bundle to begin with (default: the one in force on the server)")
-	f.StringArrayVar(&allow, "allow", nil, "KIND, or KIND=APPROVALS; may be given several times")
+	f.StringArrayVar(&allow, "allow", nil, "KIND, or KIND=APPROVALS, which nobody can use in this version; may be given several times")
 	f.StringArrayVar(&forbid, "forbid", nil, "KIND; may be given several times")
 	f.StringArrayVar(&limits, "limit", nil, "KIND.PARAMETER=N: at most N, or N bytes of text; may be given several times")
 	f.StringArrayVar(&keys, "command-key", nil, "file of a public key that may sign commands (PEM), in place of the present ones; may be given several times")
 	f.DurationVar(&life, "life", signing.MaxBundleLife, "how long it lasts, at most 720h")
 	return c
+}
+
+// baseOf is the signed bundle that a draft begins with: of a file, or the one in force.
+func baseOf(c *cobra.Command, api *client, file string) (json.RawMessage, error) {
+	if file == "" {
+		doc, err := bundleOf(c, api, 0)
+		return doc.Envelope, err
+	}
+	f, err := readPolicyFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if f.envelope == nil {
+		return nil, fmt.Errorf("%s is not signed; a draft is made from a signed bundle", file)
+	}
+	return f.envelope.Marshal()
 }
 
 func cloneRules(rules []signing.KindRule) []signing.KindRule {
@@ -373,16 +391,12 @@ func (p *program) policySign() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				f.base = b.bundle
+				f.base, f.signers = b.bundle, b.signers
 			}
 			if err := f.bundle.Check(); err != nil {
 				return fmt.Errorf("%s: %w; build it again", args[0], err)
 			}
-			key, err := ownersKey(c, signing.PurposePolicyBundle, keyPath)
-			if err != nil {
-				return err
-			}
-			signer, err := signing.NewSigner(signing.PurposePolicyBundle, key)
+			signer, err := policySigner(c, keyPath)
 			if err != nil {
 				return err
 			}
@@ -392,6 +406,8 @@ func (p *program) policySign() *cobra.Command {
 				fmt.Fprintln(p.err, "All that it says (with --base FILE: only what changes):")
 				showBundle(p.err, f.bundle)
 			}
+			warnOfApprovals(p.err, f.bundle)
+			f.warnOfKey(p.err, signer.Key().ID)
 			if !yes && !p.confirm("Sign it with key "+signer.Key().ID+"?") {
 				return errors.New("nothing was signed; answer yes, or say --yes")
 			}
@@ -414,6 +430,26 @@ func (p *program) policySign() *cobra.Command {
 	c.Flags().StringVar(&base, "base", "", "signed bundle to show the difference to; a draft has its own")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
+}
+
+func policySigner(c *cobra.Command, path string) (signing.Signer, error) {
+	key, err := ownersKey(c, signing.PurposePolicyBundle, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; --key is the file policy.key that the ceremony wrote, or in a trial keys/policy.key of the server's data directory", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return signing.NewSigner(signing.PurposePolicyBundle, key)
+}
+
+// warnOfKey tells of a key that did not sign the bundle before. It may be right: the
+// fleet root, which is not here, decides.
+func (f *policyFile) warnOfKey(w io.Writer, id string) {
+	if f.base != nil && !slices.Contains(f.signers, id) {
+		fmt.Fprintf(w, "Warning: the bundle before is signed with %s, not with this key (%s): unless the fleet root names it, too, the server and devices refuse the bundle.\n",
+			plain(strings.Join(f.signers, ", ")), id)
+	}
 }
 
 // signBundle signs a draft, or adds a signature over the very bytes that others
@@ -456,16 +492,24 @@ func (p *program) policyDiff() *cobra.Command {
 }
 
 func showChanges(w io.Writer, before, after *signing.PolicyBundle) {
+	lines := diffBundles(before, after)
+	if len(lines) == 0 {
+		fmt.Fprintf(w, "From version %d to %d there is no difference.\n", before.Version, after.Version)
+		return
+	}
 	fmt.Fprintf(w, "From version %d to %d:\n", before.Version, after.Version)
-	for _, line := range diffBundles(before, after) {
+	for _, line := range lines {
 		fmt.Fprintln(w, "  "+plain(line))
 	}
 }
 
 // diffBundles says in lines what one bundle changes of another. What widens what
-// devices do is marked with "+", what narrows it with "-".
+// devices do is marked with "+", what narrows it with "-", the rest with "~".
 func diffBundles(before, after *signing.PolicyBundle) []string {
-	lines := []string{fmt.Sprintf("~ expires %s (before: %s)", after.ExpiresAt.Format(time.RFC3339), before.ExpiresAt.Format(time.RFC3339))}
+	lines := []string{}
+	if !before.ExpiresAt.Equal(after.ExpiresAt) {
+		lines = append(lines, fmt.Sprintf("~ expires %s (before: %s)", after.ExpiresAt.Format(time.RFC3339), before.ExpiresAt.Format(time.RFC3339)))
+	}
 	if before.FleetID != after.FleetID {
 		lines = append(lines, "~ ANOTHER FLEET: "+after.FleetID)
 	}
@@ -486,11 +530,10 @@ func diffBundles(before, after *signing.PolicyBundle) []string {
 		}
 	}
 	for _, k := range after.Kinds {
-		old, ok := before.Rule(k.Kind)
-		if !ok {
+		if old, ok := before.Rule(k.Kind); ok {
+			lines = append(lines, diffRules(old, k)...)
+		} else {
 			lines = append(lines, "+ allows "+describeRule(k))
-		} else if describeRule(old) != describeRule(k) {
-			lines = append(lines, "~ allows "+describeRule(k)+" (before: "+describeRule(old)+")")
 		}
 	}
 	for _, k := range before.Kinds {
@@ -499,6 +542,57 @@ func diffBundles(before, after *signing.PolicyBundle) []string {
 		}
 	}
 	return lines
+}
+
+// warnOfApprovals names the kinds that nobody could use under the bundle: approvals
+// that devices verify are not collected in this version.
+func warnOfApprovals(w io.Writer, b *signing.PolicyBundle) {
+	for _, k := range b.Kinds {
+		if k.Approvals > 0 {
+			fmt.Fprintf(w, "Warning: %s asks for %s that devices verify, which this version cannot collect: nobody can use it under this bundle.\n",
+				plain(k.Kind), counted(int64(k.Approvals), "approval"))
+		}
+	}
+}
+
+// diffRules says what one rule changes of another of the same kind: a line for the
+// approvals, and one for each limit.
+func diffRules(before, after signing.KindRule) (lines []string) {
+	say := func(wider bool, what, was string) {
+		mark := "-"
+		if wider {
+			mark = "+"
+		}
+		lines = append(lines, fmt.Sprintf("%s allows %s %s (before: %s)", mark, after.Kind, what, was))
+	}
+	if a, b := before.Approvals, after.Approvals; a != b {
+		say(b < a, withApprovals(b), withApprovals(a))
+	}
+	all := maps.Clone(before.Limits)
+	if all == nil {
+		all = map[string]int64{}
+	}
+	maps.Copy(all, after.Limits)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		was, had := before.Limits[name]
+		is, has := after.Limits[name]
+		switch {
+		case !has:
+			say(true, "with any "+name, fmt.Sprintf("%s at most %d", name, was))
+		case !had:
+			say(false, fmt.Sprintf("with %s at most %d", name, is), "any "+name)
+		case was != is:
+			say(is > was, fmt.Sprintf("with %s at most %d", name, is), fmt.Sprintf("at most %d", was))
+		}
+	}
+	return lines
+}
+
+func withApprovals(n int) string {
+	if n == 0 {
+		return "without approvals"
+	}
+	return "with " + counted(int64(n), "approval")
 }
 
 func (p *program) policyPublish() *cobra.Command {

@@ -31,7 +31,7 @@ func (p *program) apiCommand(use, short string, args cobra.PositionalArgs, f fun
 		if err != nil {
 			return err
 		}
-		return f(c, o, api, args)
+		return asFlags(f(c, o, api, args), c.Flags())
 	}
 	c.Flags().StringVar(&o.server, "server", "", "URL of the server's people side (or SENTINEL_SERVER); default: where you signed in last, else "+defaultServer)
 	outputFlag(c, &o.output)

@@ -103,8 +103,11 @@ func TestStatusSaysHowTheDeviceStandsAndWhatToDo(t *testing.T) {
 					t.Errorf("nothing of %q in\n%s", want, out.String())
 				}
 			}
-			if st.State == Revoked && strings.Contains(out.String(), "Next renewal") {
-				t.Errorf("a revoked certificate is to be renewed:\n%s", out.String())
+			if c := st.Certificate; c != nil && !c.Expired {
+				renews := st.State == Enrolled
+				if strings.Contains(out.String(), "Next renewal") != renews || c.RenewAt.IsZero() == renews {
+					t.Errorf("%s, and to be renewed at %s:\n%s", st.State, c.RenewAt, out.String())
+				}
 			}
 		})
 	}

@@ -44,6 +44,16 @@ var standings = map[protocol.Code]string{
 	protocol.CodeRecoveryLate:       Expired,
 }
 
+// Barred is how a device stands of which the server refuses every request, so that
+// nothing is renewed while that lasts: revoked, suspended, held, or "" for none of
+// them. A refusal of one heartbeat's counter bars nothing else.
+func Barred(e *journal.Enrolled) string {
+	if r := e.Refusal; r != nil && (r.Code == protocol.CodeDeviceRevoked || r.Code == protocol.CodeDeviceSuspended || r.Code == protocol.CodeDeviceHeld) {
+		return standings[r.Code]
+	}
+	return ""
+}
+
 // Status is how the device stands, as far as it knows itself. Times are on its
 // own clock.
 type Status struct {
@@ -79,7 +89,7 @@ type Certificate struct {
 	Fingerprint string    `json:"fingerprint"`
 	NotAfter    time.Time `json:"not_after"`
 	Expired     bool      `json:"expired"`
-	RenewAt     time.Time `json:"renew_at,omitzero"` // when the agent asks for the next one; never where another authority issues
+	RenewAt     time.Time `json:"renew_at,omitzero"` // when the agent asks for the next one; never where another authority issues, nor while the device is revoked, suspended or held
 }
 
 // Renewal is a request for another certificate.
@@ -149,7 +159,7 @@ func (st *Status) enrolled(e *journal.Enrolled, now time.Time) error {
 	st.Certificate = &Certificate{
 		Fingerprint: certs.Fingerprint(leaf.Raw), NotAfter: leaf.NotAfter, Expired: e.Now(now).After(leaf.NotAfter), RenewAt: renew.Due(leaf),
 	}
-	if st.outside {
+	if st.outside || Barred(e) != "" {
 		st.Certificate.RenewAt = time.Time{}
 	}
 	st.FleetRoot = &FleetRoot{FirstDigest: e.FirstRoot, FirstUse: e.FirstUse, Version: e.Root.Version}
@@ -265,7 +275,7 @@ func (st *Status) Print(w io.Writer, now time.Time) error {
 			word = "EXPIRED at"
 		}
 		row("Certificate", "%s %s", word, stamp(c.NotAfter))
-		if st.Renewal == nil && !c.Expired && st.State != Revoked && !c.RenewAt.IsZero() {
+		if st.Renewal == nil && !c.Expired && !c.RenewAt.IsZero() {
 			row("Next renewal", "%s", stamp(c.RenewAt))
 		}
 	}

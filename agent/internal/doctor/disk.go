@@ -179,6 +179,8 @@ func judgeIdentity(d *disk, clock time.Time) Result {
 		return fail("the certificate is not valid before "+stamp(c.NotBefore), "set this device's clock")
 	case d.state.Outside:
 		return ok("they match; valid until %s (%s left), from another authority, which renews it", stamp(c.NotAfter), span(left))
+	case app.Barred(d.state.Enrolled) != "": // what to do about it stands at the last heartbeat
+		return ok("they match; valid until %s (%s left), and not renewed while the device is %s", stamp(c.NotAfter), span(left), app.Barred(d.state.Enrolled))
 	case !now.Before(due):
 		return warn(fmt.Sprintf("they match; valid until %s (%s left), and not renewed, which is due since %s", stamp(c.NotAfter), span(left), stamp(due)),
 			"keep the agent running where it reaches the server: it renews the certificate by itself, and logs what the server says of it")

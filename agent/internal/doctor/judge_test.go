@@ -113,7 +113,15 @@ func TestIdentity(t *testing.T) {
 	at := func(after time.Duration) Result { return judgeIdentity(enrolled(nil), day.Add(after)) }
 	due := renew.Due(enrolled(nil).leaf).Sub(day) // the agent's own
 	with := func(change func(*disk)) Result { return judgeIdentity(enrolled(change), day) }
+	refused := func(c protocol.Code, after time.Duration) Result {
+		return judgeIdentity(enrolled(func(d *disk) { d.state.Enrolled.Refusal = &journal.Refusal{At: day, Code: c} }), day.Add(after))
+	}
 	table{
+		"revoked":          {refused(protocol.CodeDeviceRevoked, 0), OK, "not renewed while the device is revoked"},
+		"suspended":        {refused(protocol.CodeDeviceSuspended, 0), OK, "not renewed while the device is suspended"},
+		"held when due":    {refused(protocol.CodeDeviceHeld, due), OK, "not renewed while the device is held"},
+		"held and expired": {refused(protocol.CodeDeviceHeld, 91*time.Hour), Fail, "EXPIRED"},
+		"a server's fault": {refused(protocol.CodeNotReady, 0), OK, "the agent renews it at"},
 		"fresh":            {at(0), OK, "3 days left"},
 		"before it is due": {at(due - time.Second), OK, "the agent renews it at"},
 		"due":              {at(due), Warn, "not renewed, which is due since"},

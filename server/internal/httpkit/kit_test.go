@@ -9,13 +9,38 @@ import (
 	"go/token"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
+
+func TestEveryCodeIsInTheGuideForTrouble(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "troubleshooting.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]bool{}
+	for line := range strings.Lines(string(guide)) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 || cells[0] != "" { // not a row that says what a code means
+			continue
+		}
+		for _, code := range strings.Split(cells[1], ",") {
+			told[strings.TrimSpace(code)] = true
+		}
+	}
+	for code := range codes {
+		if !told["`"+string(code)+"`"] {
+			t.Errorf("docs/troubleshooting.md has no row for %s", code)
+		}
+	}
+}
 
 func TestEveryCodeOfTheProtocolHasItsStatus(t *testing.T) {
 	t.Parallel()
