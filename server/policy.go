@@ -274,7 +274,10 @@ func (p *program) policyBuild() *cobra.Command {
 func baseOf(c *cobra.Command, api *client, file string) (json.RawMessage, error) {
 	if file == "" {
 		doc, err := bundleOf(c, api, 0)
-		return doc.Envelope, err
+		if err != nil {
+			return nil, err
+		}
+		return doc.Envelope, nil
 	}
 	f, err := readPolicyFile(file)
 	if err != nil {
