@@ -131,8 +131,9 @@ func (b *batcher[I, O]) run(ctx context.Context) error {
 	var stores sync.WaitGroup
 	defer stores.Wait()
 	for {
-		open := b.due(ctx)
+		open := b.begun(ctx)
 		b.writers <- struct{}{} // what waits for a writer grows meanwhile
+		open = open && b.due(ctx)
 		batch, left := b.take(!open)
 		if len(batch) == 0 {
 			<-b.writers
@@ -148,14 +149,21 @@ func (b *batcher[I, O]) run(ctx context.Context) error {
 	}
 }
 
-// due waits until a batch may be stored: the window since its first message is over, or it
-// is full. It is false when ctx ended.
-func (b *batcher[I, O]) due(ctx context.Context) bool {
+// begun waits for a first message. It is false when ctx ended.
+func (b *batcher[I, O]) begun(ctx context.Context) bool {
 	select {
 	case <-b.first:
+		return true
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// due waits until a batch that has begun is full, or the window is over. The window begins
+// with a writer that is free: who was just answered by it has time to send again, so that
+// few large batches follow each other and not twice as many of half the size. It is false
+// when ctx ended.
+func (b *batcher[I, O]) due(ctx context.Context) bool {
 	window := time.NewTimer(b.window)
 	defer window.Stop()
 	select {
