@@ -146,7 +146,11 @@ func (c *ServerCertificate) issue(a authority, now time.Time) (*served, error) {
 	}
 	t := certs.ServerTemplate{PublicKey: key.Public()}
 	t.NotBefore, t.NotAfter = validity(now, c.life)
-	if ends := a.Certificate.NotAfter; ends.Before(t.NotAfter) { // the authority's last days are days too
+	ends := a.Certificate.NotAfter
+	if !now.Before(ends) {
+		return nil, fmt.Errorf("the server authority ended at %s; rotate it: sentinel-server keys request --rotate server", ends.UTC().Format(time.RFC3339))
+	}
+	if ends.Before(t.NotAfter) { // the authority's last days are days too
 		t.NotAfter = ends
 	}
 	t.DNSNames, t.IPs = c.namesOf()

@@ -37,6 +37,27 @@ func TestTheServersCertificateIsRenewedInTimeAndRecorded(t *testing.T) {
 	})
 }
 
+// PKI-11: it ends with its authority at the latest, and is made to the last.
+func TestTheServersCertificateEndsWithItsAuthority(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *office) {
+		w.founded()
+		authority, err := w.Active(certs.KindServer)
+		w.must(err)
+		for _, left := range []time.Duration{6 * 24 * time.Hour, time.Minute, time.Second} {
+			w.now = authority.NotAfter.Add(-left)
+			own, err := w.ServerCertificate([]string{"localhost"}, 7*24*time.Hour).Get(nil)
+			if err != nil || !own.Leaf.NotAfter.Equal(authority.NotAfter) {
+				w.Errorf("%s before: %v", left, err)
+			}
+		}
+		w.now = authority.NotAfter.Add(time.Second)
+		if _, err := w.ServerCertificate([]string{"localhost"}, 7*24*time.Hour).Get(nil); err == nil {
+			w.Error("made after the end of its authority")
+		}
+	})
+}
+
 // A renewal that waits for the database, or fails, keeps no handshake waiting
 // while there is a certificate to present.
 func TestTheServersCertificateIsPresentedWhileItIsRenewed(t *testing.T) {
