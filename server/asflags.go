@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/config"
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/httpkit"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 )
@@ -62,7 +63,7 @@ func plainRule(rule string, duration bool) string {
 		}
 		number := strconv.FormatInt(int64(n), 10)
 		if duration {
-			number = shortDuration(time.Duration(n) * time.Second)
+			number = config.Compact(time.Duration(n) * time.Second)
 		}
 		return "must be at " + map[string]string{">=": "least ", "<=": "most "}[m[1]] + number
 	}
@@ -76,16 +77,4 @@ func plainRule(rule string, duration bool) string {
 		return "must be a time such as 2026-11-23T00:00:00Z"
 	}
 	return "is refused: " + rule
-}
-
-// shortDuration is 8760h, where Go says 8760h0m0s.
-func shortDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }

@@ -4,7 +4,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/servertest"
 )
@@ -32,15 +31,6 @@ func TestWhatIsRefusedIsSaidOfTheFlags(t *testing.T) {
 		"error: ping: approvals must be 0 to 16; change the options\n":          {"policy", "build", "--out", filepath.Join(t.TempDir(), "next.json"), "--allow", "ping=99"},
 	} {
 		o.fails(says, args...)
-	}
-}
-
-func TestADurationIsWrittenShort(t *testing.T) {
-	t.Parallel()
-	for want, d := range map[string]time.Duration{"8760h": 8760 * time.Hour, "1m": time.Minute, "1h1m": 61 * time.Minute, "1h0m1s": time.Hour + time.Second, "10s": 10 * time.Second, "0s": 0} {
-		if got := shortDuration(d); got != want {
-			t.Errorf("%s, want %s", got, want)
-		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/config"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/signing"
 )
@@ -224,7 +225,7 @@ func (p *program) policyBuild() *cobra.Command {
 			return usageError{errors.New("--out is needed: the file to write the draft to")}
 		}
 		if life <= 0 || life > signing.MaxBundleLife {
-			return usageError{fmt.Errorf("--life must be more than nothing and at most %s", shortDuration(signing.MaxBundleLife))}
+			return usageError{fmt.Errorf("--life must be more than nothing and at most %s", config.Compact(signing.MaxBundleLife))}
 		}
 		base, err := baseOf(c, api, from)
 		if err != nil {

@@ -85,6 +85,16 @@ func (w *elsewhere) knocks(a *agent) error {
 	return err
 }
 
+// letIn is a device whose certificate a person let in, and that was heard under it.
+func (w *elsewhere) letIn(id string) *agent {
+	w.Helper()
+	a := w.comes(id)
+	w.waits("first", w.knocks(a))
+	w.approve(a)
+	w.must(w.knocks(a))
+	return a
+}
+
 func (w *elsewhere) waits(what string, err error) *flow.ReviewError {
 	w.Helper()
 	review, ok := errors.AsType[*flow.ReviewError](err)
@@ -182,10 +192,7 @@ func TestThisServerIssuesNothingToSuchDevices(t *testing.T) {
 		if err := w.agent("edge-1").ask(secret); !errors.Is(err, flow.ErrIssuedElsewhere) {
 			t.Errorf("by a token: %v", err)
 		}
-		a := w.comes("edge-2")
-		w.waits("first", w.knocks(a))
-		w.approve(a)
-		w.must(w.knocks(a))
+		a := w.letIn("edge-2")
 		if _, err := w.Renew(t.Context(), "192.0.2.9", "", a.identity, []byte("{}")); !errors.Is(err, flow.ErrIssuedElsewhere) {
 			t.Errorf("by a renewal: %v", err)
 		}
@@ -301,10 +308,7 @@ func TestASerialNumberIsUsedOnce(t *testing.T) {
 func TestALetInCertificateThatIsRevokedElsewhereIsInNobodysWay(t *testing.T) {
 	t.Parallel()
 	onBothElsewhere(t, nil, func(w *elsewhere) {
-		a := w.comes("edge-1")
-		w.waits("first", w.knocks(a))
-		w.approve(a)
-		w.must(w.knocks(a))
+		a := w.letIn("edge-1")
 		next, third := *a, *a
 		w.show(&next, extcatest.Key(t))
 		w.waits("another", w.knocks(&next))
@@ -330,10 +334,7 @@ func TestALetInCertificateThatIsRevokedElsewhereIsInNobodysWay(t *testing.T) {
 func TestAnotherCertificateIsReviewed(t *testing.T) {
 	t.Parallel()
 	onBothElsewhere(t, nil, func(w *elsewhere) {
-		a := w.comes("edge-1")
-		w.waits("first", w.knocks(a))
-		w.approve(a)
-		w.must(w.knocks(a))
+		a := w.letIn("edge-1")
 
 		before, next := a.identity, *a
 		w.show(&next, extcatest.Key(t))
@@ -409,10 +410,7 @@ func TestADeviceGoesOverToAnotherAuthority(t *testing.T) {
 func TestWhoMayNotHaveAnotherCertificateOpensNoReview(t *testing.T) {
 	t.Parallel()
 	onBothElsewhere(t, nil, func(w *elsewhere) {
-		a := w.comes("edge-1")
-		w.waits("first", w.knocks(a))
-		w.approve(a)
-		w.must(w.knocks(a))
+		a := w.letIn("edge-1")
 		next := *a
 		w.show(&next, extcatest.Key(t))
 		next.enrollmentID = w.agent("x").enrollmentID
@@ -469,10 +467,7 @@ func TestOneKeyHasOneReviewAtOnce(t *testing.T) {
 func TestARevocationElsewhereIsWrittenDown(t *testing.T) {
 	t.Parallel()
 	onBothElsewhere(t, nil, func(w *elsewhere) {
-		a := w.comes("edge-1")
-		w.waits("first", w.knocks(a))
-		w.approve(a)
-		w.must(w.knocks(a))
+		a := w.letIn("edge-1")
 		for range 2 { // said again, nothing changes
 			w.must(w.RevokedElsewhere(t.Context(), a.identity.Fingerprint, "its authority revoked the certificate (reason 1)"))
 		}
@@ -491,10 +486,7 @@ func TestARevocationElsewhereIsWrittenDown(t *testing.T) {
 func TestADeviceOfAnotherAuthorityRecoversNothing(t *testing.T) {
 	t.Parallel()
 	onBothElsewhere(t, nil, func(w *elsewhere) {
-		a := w.comes("edge-1")
-		w.waits("first", w.knocks(a))
-		w.approve(a)
-		w.must(w.knocks(a))
+		a := w.letIn("edge-1")
 		for _, when := range []string{"in date", "expired"} {
 			for name, r := range map[string]*wish{"with its key": a.wish(lost), "with another certificate": a.wish(lost, func(r *wish) { r.Current = certs.Fingerprint([]byte("another")) })} {
 				if _, err := a.recoveryBy(r, a.identity.Outside.Certificate.Raw); !errors.Is(err, flow.ErrRenewal) {
