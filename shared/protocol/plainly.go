@@ -36,7 +36,9 @@ func (r *reader) heartbeat(h *Heartbeat) bool {
 	if !ok {
 		return false
 	}
-	h.Protocol = int(protocol)
+	if h.Protocol = int(protocol); int64(h.Protocol) != protocol {
+		return false
+	}
 	r.number(`,"policy_version":`, &h.PolicyVersion)
 	r.number(`,"root_version":`, &h.RootVersion)
 	h.FirstUse = r.is(`,"first_use":true`)

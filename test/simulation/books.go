@@ -70,7 +70,7 @@ var books = []struct{ what, query string }{
 		SELECT d.device_id, t.verdict FROM devices AS d JOIN device_counters AS k ON k.device_id = d.device_id
 			JOIN certificates AS c ON c.fingerprint = k.fingerprint LEFT JOIN trust_verdicts AS t ON t.device_id = d.device_id
 			WHERE (d.state = 'revoked' OR c.not_after > NOW) AND t.verdict IS NULL
-				OR (d.state <> 'active' OR c.not_after > NOW AND t.evaluated_at <= NOW) AND (t.verdict = 'trusted' OR t.verdict = 'reserved') <> (d.state = 'active' AND d.held_reason = '')`},
+				OR (d.state <> 'active' OR c.not_after > NOW AND t.evaluated_at <= NOW AND (t.holds_until = 0 OR t.holds_until > NOW OR t.holds_until < NOW - 300000000)) AND (t.verdict = 'trusted' OR t.verdict = 'reserved') <> (d.state = 'active' AND d.held_reason = '')`},
 	{"an approval that was executed, and its enrollment was not approved", `
 		SELECT p.subject_id, e.state FROM approvals AS p JOIN enrollments AS e ON e.id = p.subject_id WHERE p.state = 'executed' AND e.state = 'pending'`},
 	{"an open approval of an enrollment that is decided", `
@@ -81,7 +81,8 @@ var books = []struct{ what, query string }{
 func (o *oracle) books(w *World) {
 	for _, b := range books {
 		// A certificate that ends makes its device untrusted without anybody's act; what a
-		// clock that was ahead took for ended is judged anew by the next round.
+		// clock that was ahead took for ended, and a verdict that held until lately, are
+		// judged anew by the next round, which comes within five minutes here.
 		query := strings.ReplaceAll(b.query, "NOW", strconv.FormatInt(w.time(0).UnixMicro(), 10))
 		found, err := w.server.node.Query(w.ctx, query)
 		if err != nil {

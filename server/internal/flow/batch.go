@@ -19,8 +19,8 @@ var errStopping = errors.New("the server is stopping")
 
 // batcher gathers messages of devices for a short window and has them stored
 // together. A window is needed: without one a busy machine makes batches of a
-// handful rows. A second message of the same device waits for the next batch, so
-// that one statement never meets a row twice.
+// handful rows. A second message of the same device waits until the first is stored, so
+// that no statement meets a row twice, and no two batches wait for each other's rows.
 //
 // Whoever brings a message puts it in the queue and is woken once, by its result: the
 // goroutine of run wakes for the first of a batch and when the batch is due.
@@ -31,13 +31,19 @@ type batcher[I, O any] struct {
 	store  func(context.Context, []I) []result[O]
 
 	mu     sync.Mutex
-	flying map[string]int // messages of a device that wait or are stored
+	flying map[string]flight // by device
 	queue  []waiting[I, O]
 	closed bool // nothing is taken any more
 
-	first   chan struct{} // there is something in the queue
+	first   chan struct{} // there is something in the queue that may be taken
 	full    chan struct{} // there is a batch in the queue, or was
 	writers chan struct{}
+}
+
+// flight is what of a device is on its way.
+type flight struct {
+	messages int  // that wait or are stored
+	storing  bool // one of them is
 }
 
 type waiting[I, O any] struct {
@@ -48,7 +54,7 @@ type waiting[I, O any] struct {
 
 func newBatcher[I, O any](window time.Duration, size, writers int, device func(I) string, store func(context.Context, []I) []result[O]) *batcher[I, O] {
 	return &batcher[I, O]{
-		window: window, size: max(size, 1), device: device, store: store, flying: map[string]int{},
+		window: window, size: max(size, 1), device: device, store: store, flying: map[string]flight{},
 		first: make(chan struct{}, 1), full: make(chan struct{}, 1), writers: make(chan struct{}, writers),
 	}
 }
@@ -60,8 +66,8 @@ const maxFlying = 2
 // ErrBusy says that a device sends without waiting for answers.
 var ErrBusy = errors.New("messages of this device are on their way already")
 
-// do hands a message in and waits for what became of it. When ctx ends first, it
-// is stored all the same.
+// do hands a message in and waits for what became of it. When ctx ends first, what was
+// gathered is stored all the same.
 func (b *batcher[I, O]) do(ctx context.Context, message I) (got O, err error) {
 	w := waiting[I, O]{message: message, device: b.device(message)}
 	if b.size == 1 && b.window == 0 { // nothing is gathered: no other goroutine is needed
@@ -88,18 +94,20 @@ func (b *batcher[I, O]) do(ctx context.Context, message I) (got O, err error) {
 func (b *batcher[I, O]) enter(w *waiting[I, O], queue bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	f := b.flying[w.device]
 	switch {
-	case b.flying[w.device] >= maxFlying:
+	case f.messages >= maxFlying:
 		return ErrBusy
 	case b.closed:
 		return errStopping
 	}
-	b.flying[w.device]++
+	f.messages++
+	b.flying[w.device] = f
 	if !queue {
 		return nil
 	}
 	b.queue = append(b.queue, *w)
-	if len(b.queue) == 1 {
+	if !f.storing {
 		tell(b.first)
 	}
 	if len(b.queue) == b.size {
@@ -112,9 +120,15 @@ func (b *batcher[I, O]) leave(batch []waiting[I, O]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, w := range batch {
-		if b.flying[w.device]--; b.flying[w.device] == 0 {
+		f := flight{messages: b.flying[w.device].messages - 1}
+		if f.messages == 0 {
 			delete(b.flying, w.device)
+		} else {
+			b.flying[w.device] = f
 		}
+	}
+	if len(b.queue) > 0 { // some of it may have waited for these
+		tell(b.first)
 	}
 }
 
@@ -137,6 +151,10 @@ func (b *batcher[I, O]) run(ctx context.Context) error {
 		batch, left := b.take(!open)
 		if len(batch) == 0 {
 			<-b.writers
+			if left > 0 { // for what is being stored
+				<-b.first
+				tell(b.first)
+			}
 		} else {
 			stores.Go(func() {
 				defer func() { <-b.writers }()
@@ -175,35 +193,39 @@ func (b *batcher[I, O]) due(ctx context.Context) bool {
 	return true
 }
 
-// take is the next batch, and how much is left in the queue for the one after: what is too
-// much for one, and second messages of a device. With last nothing comes any more.
+// take is the next batch, and how much is left in the queue: what is too much for one, and
+// messages of devices of which one is being stored. With last nothing comes any more.
 func (b *batcher[I, O]) take(last bool) (batch []waiting[I, O], left int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = b.closed || last
 	batch = make([]waiting[I, O], 0, min(len(b.queue), b.size))
-	seen := map[string]bool{}
-	rest := b.queue[:0]
+	rest, next := b.queue[:0], 0
 	for _, w := range b.queue {
-		if len(batch) == b.size || seen[w.device] {
+		f := b.flying[w.device]
+		if len(batch) == b.size || f.storing {
 			rest = append(rest, w)
+			if !f.storing {
+				next++
+			}
 			continue
 		}
-		if b.flying[w.device] > 1 { // or it is the only one
-			seen[w.device] = true
-		}
+		f.storing = true
+		b.flying[w.device] = f
 		batch = append(batch, w)
 	}
 	clear(b.queue[len(rest):])
 	b.queue = rest
-	select {
-	case <-b.full: // it was about these
-	default:
+	for _, told := range []chan struct{}{b.first, b.full} { // of these
+		select {
+		case <-told:
+		default:
+		}
 	}
-	if len(rest) > 0 {
+	if next > 0 {
 		tell(b.first)
 	}
-	if len(rest) >= b.size {
+	if next >= b.size {
 		tell(b.full)
 	}
 	return batch, len(rest)

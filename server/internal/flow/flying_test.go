@@ -149,7 +149,7 @@ func TestAFullBatchDoesNotWait(t *testing.T) {
 		}
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		want := []stored{{[]string{"edge-1", "edge-2"}, 0}, {[]string{"edge-1", "edge-3"}, time.Second}}
+		want := []stored{{[]string{"edge-1", "edge-2"}, 0}, {[]string{"edge-1", "edge-3"}, time.Second}} // the second of edge-1 is too much for the first
 		if !slices.EqualFunc(got, want, func(a, b stored) bool { return slices.Equal(a.devices, b.devices) && a.after == b.after }) || answered.Load() != 4 {
 			t.Errorf("stored %v, want %v; %d answered", got, want, answered.Load())
 		}
@@ -159,6 +159,78 @@ func TestAFullBatchDoesNotWait(t *testing.T) {
 		}
 		if _, err := b.do(t.Context(), &beat{Beat: device.Beat{DeviceID: "edge-4"}}); !errors.Is(err, errStopping) {
 			t.Errorf("after the end: %v", err)
+		}
+	})
+}
+
+// HBT-03: of one device, one message is stored at a time, also where two batches are: each
+// would wait for rows of the other. Others do not wait for it, and it needs nobody to come
+// after it.
+func TestOneMessageOfADeviceIsStoredAtATime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		stored, goOn := make(chan []string, 10), make(chan struct{})
+		b := newBatcher(time.Millisecond, 8, 2, (*beat).device, func(_ context.Context, batch []*beat) []outcome {
+			var ids []string
+			for _, x := range batch {
+				ids = append(ids, x.DeviceID)
+			}
+			stored <- ids
+			if slices.Contains(ids, "edge-1") {
+				<-goOn
+			}
+			return make([]outcome, len(batch))
+		})
+		ended := make(chan error, 1)
+		go func() { ended <- b.run(ctx) }()
+		for _, id := range []string{"edge-1", "edge-1", "edge-2"} {
+			go func() {
+				if _, err := b.do(t.Context(), &beat{Beat: device.Beat{DeviceID: id}}); err != nil {
+					t.Error(err)
+				}
+			}()
+			time.Sleep(time.Second) // of the bubble
+			synctest.Wait()
+		}
+		if one, two := <-stored, <-stored; !slices.Equal(one, []string{"edge-1"}) || !slices.Equal(two, []string{"edge-2"}) || len(stored) != 0 {
+			t.Fatalf("stored %v and %v, and %d more", one, two, len(stored))
+		}
+		stop() // the second is stored all the same
+		synctest.Wait()
+		goOn <- struct{}{}
+		goOn <- struct{}{}
+		if err := <-ended; err != nil || len(stored) != 1 || len(b.flying) != 0 {
+			t.Errorf("%v, %d stored, %v on their way", err, len(stored), b.flying)
+		}
+	})
+}
+
+func TestWhatIsTooMuchForOneBatchGoesWithTheNextWriter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		sizes, release := make(chan int, 10), make(chan struct{})
+		b := newBatcher(time.Millisecond, 2, 2, (*beat).device, func(_ context.Context, batch []*beat) []outcome {
+			sizes <- len(batch)
+			<-release
+			return make([]outcome, len(batch))
+		})
+		for _, id := range []string{"edge-1", "edge-2", "edge-3"} {
+			go func() { _, _ = b.do(t.Context(), &beat{Beat: device.Beat{DeviceID: id}}) }()
+		}
+		synctest.Wait()
+		ended := make(chan error, 1)
+		go func() { ended <- b.run(ctx) }()
+		time.Sleep(time.Second) // of the bubble
+		synctest.Wait()
+		if len(sizes) != 2 {
+			t.Errorf("%d batches are stored at once", len(sizes))
+		}
+		close(release)
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	})
 }

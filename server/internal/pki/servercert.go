@@ -136,6 +136,9 @@ func (c *ServerCertificate) Failing() (ends time.Time, err error) {
 	case have == nil || c.s.d.Now().After(have.Leaf.NotAfter):
 		return time.Time{}, f.err
 	}
+	if a, err := c.s.active(certs.KindServer); err != nil || have.issuer != a.id { // Get presents none of another's
+		return time.Time{}, f.err
+	}
 	return have.Leaf.NotAfter, f.err
 }
 
