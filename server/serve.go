@@ -15,11 +15,16 @@ import (
 func (p *program) serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "serve", GroupID: "run", Short: "Run the server",
-		Long: "serve runs the server until it is asked to stop. Without any settings it runs a\ntrial on this machine only, with its data in ./sentinel-data.\n\n" + config.Help(),
+		Long: "serve runs the server until it is asked to stop. Without any settings it runs a\ntrial on this machine only, with its data in ./sentinel-data.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return service.RunAsService(service.Server(), p.serve)
 		},
 	}
+	help := c.HelpFunc()
+	c.SetHelpFunc(func(c *cobra.Command, args []string) { // no start waits for the list of the settings
+		c.Long += "\n\n" + config.Help()
+		help(c, args)
+	})
 	c.Flags().Bool(service.Flag, false, "") // read by package service from the command line itself
 	_ = c.Flags().MarkHidden(service.Flag)
 	return c

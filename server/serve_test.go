@@ -24,6 +24,21 @@ func (e *ear) Write(p []byte) (int, error) {
 	return e.log.Write(p)
 }
 
+func TestTheHelpOfServeListsTheSettings(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"serve", "--help"}, {"help", "serve"}} {
+		var out bytes.Buffer
+		if err := run(t.Context(), args, strings.NewReader(""), &out, &out, nil); err != 0 {
+			t.Errorf("%v: %v\n%s", args, err, out.String())
+		}
+		for _, part := range []string{"serve runs the server", "SENTINEL_DATA_DIR", "sentinel-server serve [flags]"} {
+			if strings.Count(out.String(), part) != 1 {
+				t.Errorf("%v: %q is not in it once:\n%s", args, part, out.String())
+			}
+		}
+	}
+}
+
 func TestAServerThatIsAskedToStopSaysSoAndWhenItHas(t *testing.T) {
 	t.Parallel()
 	e := &ear{heard: make(chan struct{})}

@@ -8,9 +8,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
+
+// pattern compiles a regular expression when it is first asked for: to compile them
+// all takes a start longer than to read its settings, and few settings ask for one.
+func pattern(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
 // checks are what a value must satisfy by itself, before it is stored; the tag
 // "check" names one. Faults never hold the value.
@@ -90,11 +97,12 @@ func checkNamePattern(text string) *fault {
 	return nil
 }
 
-var usage = regexp.MustCompile(`^(client-auth|server-auth|[0-2](\.(0|[1-9][0-9]{0,9})){2,19})$`)
+var usage = pattern(`^[0-2](\.(0|[1-9][0-9]{0,9})){2,19}$`)
 
 func checkUsages(text string) *fault {
 	for _, u := range splitList(text) {
-		if !usage.MatchString(u) || u == "2.5.29.37.0" { // anyExtendedKeyUsage asks for nothing
+		named := u == "client-auth" || u == "server-auth"
+		if !named && !usage().MatchString(u) || u == "2.5.29.37.0" { // anyExtendedKeyUsage asks for nothing
 			return &fault{"has an item that is no usage", "write client-auth, or object identifiers such as 1.3.6.1.4.1.311.20.2.2, separated by commas"}
 		}
 	}
@@ -142,25 +150,25 @@ const unixPrefix = "unix:"
 const maxSocketPath = 107
 
 // socketPath is plain, so that it stands in the proxy's own configuration as it is.
-var socketPath = regexp.MustCompile(`^/[A-Za-z0-9._@+/-]+$`)
+var socketPath = pattern(`^/[A-Za-z0-9._@+/-]+$`)
 
 func checkProxyListen(text string) *fault {
 	path, ok := strings.CutPrefix(text, unixPrefix)
 	if !ok {
 		return checkListen(text)
 	}
-	if !socketPath.MatchString(path) || len(path) > maxSocketPath {
+	if !socketPath().MatchString(path) || len(path) > maxSocketPath {
 		return &fault{"is not the path of a Unix socket", "write unix: and an absolute path of letters, digits and ._@+-, at most 107 characters, for example unix:/run/sentinel-proxy/machines.sock"}
 	}
 	return nil
 }
 
 // userName is what useradd takes, or a number.
-var userName = regexp.MustCompile(`^([a-z_][a-z0-9_-]{0,31}|[0-9]{1,10})$`)
+var userName = pattern(`^([a-z_][a-z0-9_-]{0,31}|[0-9]{1,10})$`)
 
 func checkUsers(text string) *fault {
 	for _, user := range splitList(text) {
-		if !userName.MatchString(user) {
+		if !userName().MatchString(user) {
 			return &fault{"names something that is no user", "write the user that the proxy's workers run as, by name or number, for example www-data"}
 		}
 	}
@@ -177,13 +185,13 @@ func checkHeaderToken(text string) *fault {
 }
 
 // dnsName is a host name of lower-case letters, digits and hyphens (RFC 1123, 2.1).
-var dnsName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+var dnsName = pattern(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 func isHost(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
 	}
-	return len(host) <= 253 && dnsName.MatchString(host)
+	return len(host) <= 253 && dnsName().MatchString(host)
 }
 
 func isLoopback(host string) bool {

@@ -3,7 +3,6 @@ package config
 import (
 	"bytes"
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -20,7 +19,7 @@ type entry struct {
 	line       int
 }
 
-var keyName = regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,127}$`)
+var keyName = pattern(`^[A-Z][A-Z0-9_]{0,127}$`)
 
 // parseFile reads KEY=VALUE lines. A line may be blank, or a comment that starts
 // with #. A value may stand in single or double quotes; nothing in it is ever
@@ -77,7 +76,7 @@ func parseLine(line string) (entry, *fault) {
 	if !found {
 		return entry{}, &fault{"has no =", "write KEY=VALUE, or # before a comment"}
 	}
-	if !keyName.MatchString(key) {
+	if !keyName().MatchString(key) {
 		return entry{}, &fault{"does not start with a key", "write KEY=VALUE; a key has upper-case letters, digits and underscores, and no space before the ="}
 	}
 	value, f := unquote(strings.Trim(value, blank))

@@ -139,7 +139,7 @@ func unreadable(err error) *fault {
 
 // printable makes a key from the environment safe to show.
 func printable(key string) string {
-	if keyName.MatchString(key) {
+	if keyName().MatchString(key) {
 		return key
 	}
 	if len(key) > 64 {
