@@ -355,6 +355,21 @@ func TestWhoeverIsStoppedRenewsNothing(t *testing.T) {
 	})
 }
 
+// REV-01: what stops a device stops the certificate that waits for its first use.
+func TestAClosedGateIsClosedToTheUnusedCertificateToo(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(w *world) {
+		b := w.enrolled("edge-1").renewed()
+		w.must(w.Suspend(t.Context(), w.by, "edge-1", "test"))
+		if err := b.beat(); !errors.Is(err, device.ErrSuspended) {
+			w.Errorf("the unused certificate of a suspended device: %v", err)
+		}
+		if n := w.count("device_counters", "device_id = 'edge-1' AND next_fingerprint = ?", b.identity.Fingerprint); n != 1 {
+			w.Errorf("%d devices whose certificate is still to be used, want one", n)
+		}
+	})
+}
+
 // REV-01: a certificate that waits for its first use ends with its device.
 func TestARevocationEndsTheUnusedCertificateToo(t *testing.T) {
 	t.Parallel()
