@@ -12,13 +12,13 @@ import (
 
 // Everything that devices ever said was recorded, and is said again by somebody
 // who holds their keys: at once, after a restart, after a restore. Nothing of it is
-// accepted, nobody honest is stopped by it. At five rounds it is 10,000
+// accepted, nobody honest is stopped by it. At twenty rounds it is 10,000
 // devices. HBT-01, HBT-02, HBT-07
 //
 //nolint:tparallel // the subtests that onBoth starts are parallel
 func TestNoCapturedHeartbeatIsAcceptedAgain(t *testing.T) {
 	t.Parallel() // with tests that mostly wait
-	n := min(2000*rounds.Of(t), 10_000)
+	n := min(500*rounds.Of(t), 10_000)
 	onBoth(t, func(t *testing.T, database string) {
 		t.Parallel()
 		f := newFleet(t, database)

@@ -22,3 +22,9 @@ func TestHeavyPeopleWhoDecideAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// APR-11, with other schedules than the short test has: a thousand at fifty rounds.
+func TestHeavyWhatBecomesOfARequest(t *testing.T) {
+	t.Parallel()
+	followRules(t, 100, uint64(20*rounds.Of(t)))
+}

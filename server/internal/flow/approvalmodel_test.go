@@ -119,14 +119,20 @@ func (m *rules) close(account string) {
 // step by step.
 func TestWhatBecomesOfARequestIsWhatTheRulesSay(t *testing.T) {
 	t.Parallel()
+	followRules(t, 20, 20)
+}
+
+// followRules takes n schedules from the first on, enough that each end comes about.
+func followRules(t *testing.T, first, n uint64) {
+	t.Helper()
 	for _, delay := range []time.Duration{0, time.Hour} {
 		t.Run(delay.String(), func(t *testing.T) {
 			t.Parallel()
 			dbtest.Both(t, func(t *testing.T, url string) {
 				w := newWorld(t, url, delayed(delay))
 				ends := map[approval.State]int{}
-				for seed := range uint64(60) {
-					ends[w.schedule(seed, delay)]++
+				for seed := range n {
+					ends[w.schedule(first+seed, delay)]++
 				}
 				for _, s := range []approval.State{approval.Executed, approval.Rejected, approval.Void, approval.Expired} {
 					if ends[s] == 0 {

@@ -15,10 +15,11 @@ import (
 	"github.com/sentinel-secure-x/sentinel-secure-x/server/internal/flow"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/certs"
 	"github.com/sentinel-secure-x/sentinel-secure-x/shared/protocol"
+	"github.com/sentinel-secure-x/sentinel-secure-x/test/rounds"
 )
 
-// CMD-11, at length.
-func TestManyCancelsRaceDelivery(t *testing.T) { raceCancel(t, 1250) }
+// CMD-11, at length: four devices, ten thousand races at ten rounds.
+func TestManyCancelsRaceDelivery(t *testing.T) { raceCancel(t, 250*rounds.Of(t)) }
 
 // A command for ten thousand devices is told to them while they send heartbeats:
 // it takes seconds, and no heartbeat fails for it.
