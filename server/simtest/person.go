@@ -71,16 +71,18 @@ func (p Person) Review(ctx context.Context, enrollmentID string, approve bool) e
 }
 
 // ReviewIdentity decides about the key that a device asks a certificate for, as it
-// is shown.
+// is shown. What was approved and not fetched is taken back by a decision against it.
 func (p Person) ReviewIdentity(ctx context.Context, deviceID string, approve bool) error {
-	list, _, err := view.IdentityRequests(ctx, p.n.core.DB.Read(), string(identity.Pending), 500, "", p.n.core.DB.Now())
-	if err != nil {
-		return err
-	}
-	for _, r := range list {
-		if r.DeviceID == deviceID {
-			_, err := p.n.core.Flow.IdentityReview(ctx, p.by, deviceID, flow.Decision{Approve: approve, Digest: r.Digest, Reason: "simulated"})
+	for _, state := range []identity.State{identity.Pending, identity.Approved} {
+		list, _, err := view.IdentityRequests(ctx, p.n.core.DB.Read(), string(state), 500, "", p.n.core.DB.Now())
+		if err != nil {
 			return err
+		}
+		for _, r := range list {
+			if r.DeviceID == deviceID {
+				_, err := p.n.core.Flow.IdentityReview(ctx, p.by, deviceID, flow.Decision{Approve: approve, Digest: r.Digest, Reason: "simulated"})
+				return err
+			}
 		}
 	}
 	return errors.New("nothing is shown")

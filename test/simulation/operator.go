@@ -137,6 +137,21 @@ func (o *operator) reviews(w *World, reject float64) {
 	}
 }
 
+// takeBack rejects what was approved for a device and not fetched: a clone that was
+// found meanwhile asked for it, and until it is rejected the device waits its turn.
+func (o *operator) takeBack(w *World, id string) {
+	if w.server.node == nil {
+		return
+	}
+	approved, err := w.server.node.Query(w.ctx, "SELECT kind FROM identity_requests WHERE state = 'approved' AND device_id = '"+id+"'")
+	if err != nil {
+		w.failf("take back: %v", err)
+	}
+	for _, r := range approved {
+		o.act(w, fmt.Sprintf("take back the %s of %s", r[0], id), func(p simtest.Person) error { return p.ReviewIdentity(w.ctx, id, false) }, nil)
+	}
+}
+
 // settle ends the faults and has the operator tidy up. Every honest device must be
 // accepted again, and acts must be equal to audit entries.
 func (w *World) settle() {
@@ -232,6 +247,7 @@ func (o *operator) tidy(w *World) {
 			o.invite(w, a)
 		}
 		if o.tidied%30 == 29 && !a.clone && w.unwell(a) != "" { // what it waits for may be long decided
+			o.takeBack(w, a.name)
 			w.tellf("%s: is restarted by a person", a.name)
 			w.cut(a)
 			w.power(a)
