@@ -73,7 +73,7 @@ func (f *Flow) last(ctx context.Context, wish *signing.Renewal, der []byte) (las
 	}
 	cert, err := pki.Get(ctx, f.d.Read(), c.Fingerprint)
 	switch lost := c.Fingerprint != wish.Current; {
-	case err == nil && cert.IsOutside(): // its own authority gives it another
+	case !lost && err == nil && cert.IsOutside(): // its own authority gives it another
 		return lastCertificate{}, ErrRenewal
 	case lost && (err == nil || errors.Is(err, db.ErrNotFound)):
 		key, err := f.lostKey(ctx, wish, der)
