@@ -143,7 +143,7 @@ func (o *operator) takeBack(w *World, id string) {
 	if w.server.node == nil {
 		return
 	}
-	approved, err := w.server.node.Query(w.ctx, "SELECT kind FROM identity_requests WHERE state = 'approved' AND device_id = '"+id+"'")
+	approved, err := w.server.node.Query(w.ctx, "SELECT kind FROM identity_requests WHERE state = 'approved' AND device_id = ?", id)
 	if err != nil {
 		w.failf("take back: %v", err)
 	}

@@ -92,18 +92,16 @@ func Help() string {
 // word gets a longer line.
 func wrap(text string, limit int) []string {
 	var lines []string
-	words := strings.Fields(text)
-	first, length := 0, 0 // of the line that is being filled
-	for i, word := range words {
-		if i > first && length+1+len(word) > limit {
-			lines = append(lines, strings.Join(words[first:i], " "))
-			first = i
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && len(line)+1+len(word) > limit {
+			lines = append(lines, line)
+			line = ""
 		}
-		if i == first {
-			length = len(word)
-		} else {
-			length += 1 + len(word)
+		if line != "" {
+			line += " "
 		}
+		line += word
 	}
-	return append(lines, strings.Join(words[first:], " "))
+	return append(lines, line)
 }
